@@ -1,0 +1,1 @@
+"""Measurement of models, engines and labelled sets; needs no TensorFlow."""

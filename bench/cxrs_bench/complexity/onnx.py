@@ -1,0 +1,161 @@
+"""Count an .onnx file by its shapes, inferred by the onnx package for one image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from cxrs_bench.complexity.cost import Complexity
+from cxrs_bench.complexity.tally import Node, Rule, Shape, Tensor, tally
+from cxrs_edge.errors import MissingDependency, ModelError
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def _conv(data: Shape, weights: Shape, output: Shape) -> int:
+    """Weights are out x (in / groups) x kernel, for every element of the output."""
+    out, *per_output = weights
+    if len(weights) != len(output) or out != output[1]:
+        raise ValueError
+    return math.prod(output) * math.prod(per_output)
+
+
+def _transposed(data: Shape, weights: Shape, output: Shape) -> int:
+    """Weights are in x (out / groups) x kernel: each element of the input is multiplied by all but `in` of them."""
+    _, *per_input = weights
+    return math.prod(data) * math.prod(per_input)
+
+
+def _gemm(data: Shape, weights: Shape, output: Shape) -> int:
+    """The first factor holds rows x summed elements, transposed or not."""
+    rows, _ = output
+    return math.prod(output) * (math.prod(data) // rows)
+
+
+def _matmul(data: Shape, weights: Shape, output: Shape) -> int:
+    return math.prod(output) * data[-1]
+
+
+_RULES = {
+    "Conv": Rule(data=0, weights=1, bias=2, macs=_conv),
+    "ConvInteger": Rule(data=0, weights=1, bias=None, macs=_conv),
+    "QLinearConv": Rule(data=0, weights=3, bias=8, macs=_conv),
+    "ConvTranspose": Rule(data=0, weights=1, bias=2, macs=_transposed),
+    "Gemm": Rule(data=0, weights=1, bias=2, macs=_gemm),
+    "MatMul": Rule(data=0, weights=1, bias=None, macs=_matmul),
+    "MatMulInteger": Rule(data=0, weights=1, bias=None, macs=_matmul),
+    "QLinearMatMul": Rule(data=0, weights=3, bias=None, macs=_matmul),
+}
+
+_FREE = frozenset(
+    """
+    Abs Add ArgMax ArgMin AveragePool BatchNormalization Cast Ceil Clip Concat Constant ConstantOfShape
+    DepthToSpace DequantizeLinear Div Dropout DynamicQuantizeLinear Elu Equal Erf Exp Expand Flatten Floor Gather
+    Gelu GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual HardSigmoid HardSwish Identity LeakyRelu Less
+    LessOrEqual Log LogSoftmax Max MaxPool Min Mul Neg Not Or And PRelu Pad Pow QuantizeLinear Range Reciprocal
+    ReduceMax ReduceMean ReduceMin ReduceSum Relu Reshape Resize Round Selu Shape Sigmoid Slice Softmax Softplus
+    SpaceToDepth Split Sqrt Squeeze Sub Sum Tanh Tile Transpose Unsqueeze Where
+    """.split()
+)
+"""Operators without a MAC by this package's definition: element-wise, pooling, reduction and data movement."""
+
+_CARRIERS = frozenset(
+    "Cast DequantizeLinear Identity QuantizeLinear Reshape Squeeze Transpose Unsqueeze".split()
+)
+"""Operators that keep a constant's elements: quantized weights reach their operator through these."""
+
+_DEFAULT_DOMAINS = ("", "ai.onnx")
+
+
+def count_onnx(data: bytes, subject: str) -> Complexity:
+    """Count the ONNX model in `data`; weights in external files need not be there.
+
+    Raises
+    ------
+    ModelError : not a whole ONNX model, contradictory or unknown shapes, or an input with a batch other than 1.
+    MissingDependency : onnx isn't installed.
+    """
+    try:
+        import onnx
+    except ImportError:
+        raise MissingDependency("onnx", "bench") from None
+    model = _decode(data, subject)
+    _set_batch(model.graph, subject)
+    try:
+        model = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
+        raise ModelError(
+            f"{subject}: the shapes of its tensors can't be inferred ({_first_line(error)}); "
+            "expected a valid ONNX model; export it again"
+        ) from None
+    return tally(_read_nodes(model.graph), _RULES, _FREE, subject)
+
+
+def _decode(data: bytes, subject: str) -> onnx.ModelProto:
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load_model_from_string(data)
+        reason = "no graph or no operator set"
+    except DecodeError as error:
+        model, reason = onnx.ModelProto(), _first_line(error)
+    # Protobuf takes many a truncated file, even an empty one, for a message without some of its fields.
+    if not (model.ir_version and model.opset_import and model.graph.node):
+        raise ModelError(
+            f"{subject}: {len(data)} bytes that are neither a .tflite nor an .onnx file ({reason}); "
+            "expected a whole model file; copy or export it again"
+        )
+    return model
+
+
+def _set_batch(graph: onnx.GraphProto, subject: str) -> None:
+    """Make a dynamic batch 1, the leading axis of every input."""
+    stored = {tensor.name for tensor in graph.initializer}
+    for value in graph.input:
+        dims = value.type.tensor_type.shape.dim
+        if value.name in stored or not dims:
+            continue
+        if not dims[0].HasField("dim_value"):
+            dims[0].dim_value = 1
+        if dims[0].dim_value != 1:
+            raise ModelError(
+                f"{subject}: input {value.name!r} has batch {dims[0].dim_value}; "
+                "expected batch 1 or dynamic; export it so"
+            )
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _read_nodes(graph: onnx.GraphProto) -> Iterator[Node]:
+    shapes = _read_shapes(graph)
+    stored = {tensor.name: tensor.name for tensor in graph.initializer}
+    for node in graph.node:
+        operator = node.op_type if node.domain in _DEFAULT_DOMAINS else f"{node.domain}.{node.op_type}"
+        if not node.output:
+            continue
+        if operator == "Constant":
+            stored[node.output[0]] = node.output[0]
+        elif operator in _CARRIERS and node.input and node.input[0] in stored:
+            stored[node.output[0]] = stored[node.input[0]]
+        operands = tuple(
+            Tensor(name, shapes.get(name), stored.get(name)) if name else None for name in node.input
+        )
+        output = Tensor(node.output[0], shapes.get(node.output[0]))
+        yield Node(node.name or node.output[0], operator, operands, output)
+
+
+def _read_shapes(graph: onnx.GraphProto) -> dict[str, Shape]:
+    """Fully known shapes by tensor."""
+    shapes: dict[str, Shape] = {}
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        kind = value.type.tensor_type
+        if kind.HasField("shape") and all(dim.HasField("dim_value") for dim in kind.shape.dim):
+            shapes[value.name] = tuple(dim.dim_value for dim in kind.shape.dim)
+    for tensor in graph.initializer:
+        shapes[tensor.name] = tuple(tensor.dims)
+    return {name: shape for name, shape in shapes.items() if min(shape, default=0) >= 0}

@@ -1,0 +1,118 @@
+"""Add up the operators of a graph by a table of rules, whatever file the graph came from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from cxrs_bench.complexity.cost import Complexity, OperatorCost
+from cxrs_edge.errors import ModelError
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An operand.
+
+    Parameters
+    ----------
+    name : as in the file.
+    shape : None where the file doesn't tell it.
+    constant : identity of the stored constant that the operand is (possibly dequantized), else None.
+    """
+
+    name: str
+    shape: Shape | None
+    constant: str | None = None
+
+
+@dataclass(frozen=True)
+class Node:
+    """An operator with its operands; an omitted optional input is None."""
+
+    name: str
+    operator: str
+    inputs: tuple[Tensor | None, ...]
+    output: Tensor
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one type of operator is counted.
+
+    Parameters
+    ----------
+    data : index of the input that the operator reads.
+    weights : index of the input that it is multiplied by.
+    bias : index of the input that is added, or None where the type has none.
+    macs : (data shape, weights shape, output shape) -> MACs; raises ValueError or IndexError for a rank it can't be.
+    """
+
+    data: int
+    weights: int
+    bias: int | None
+    macs: Callable[[Shape, Shape, Shape], int]
+
+
+def tally(nodes: Iterable[Node], rules: Mapping[str, Rule], free: Collection[str], subject: str) -> Complexity:
+    """Count the nodes that have a rule, and name the types that are neither in `rules` nor in `free`.
+
+    Raises
+    ------
+    ModelError : a counted operator lacks an operand or a known shape; the message starts with `subject`.
+    """
+    rows, seen, unknown = [], set[str](), dict[str, None]()
+    biases = 0
+    for node in nodes:
+        rule = rules.get(node.operator)
+        if rule is not None:
+            rows.append(_cost(node, rule, seen, subject))
+            biases += _fresh_elements(_operand(node, rule.bias), seen)
+        elif node.operator not in free:
+            unknown[node.operator] = None
+    return Complexity(
+        parameters=sum(row.parameters for row in rows),
+        macs=sum(row.macs for row in rows),
+        rows=tuple(rows),
+        other_parameters=biases,
+        unknown=tuple(unknown),
+    )
+
+
+def _cost(node: Node, rule: Rule, seen: set[str], subject: str) -> OperatorCost:
+    data, weights = _operand(node, rule.data), _operand(node, rule.weights)
+    output_shape = _known(node.output, node, subject)
+    shapes = _known(data, node, subject), _known(weights, node, subject), output_shape
+    try:
+        macs = rule.macs(*shapes)
+    except (ValueError, IndexError, ZeroDivisionError):
+        raise ModelError(
+            f"{subject}: {node.operator} {node.name!r} has data, weights and output of shapes "
+            f"{', '.join(map(str, shapes))}; expected the ranks of its format; export the model again"
+        ) from None
+    parameters = sum(_fresh_elements(tensor, seen) for tensor in (data, weights))
+    return OperatorCost(node.name, node.operator, macs, parameters, output_shape)
+
+
+def _operand(node: Node, index: int | None) -> Tensor | None:
+    return node.inputs[index] if index is not None and index < len(node.inputs) else None
+
+
+def _known(tensor: Tensor | None, node: Node, subject: str) -> Shape:
+    if tensor is None or tensor.shape is None:
+        lost = "an operand" if tensor is None else f"the shape of {tensor.name!r}"
+        raise ModelError(
+            f"{subject}: {lost} of {node.operator} {node.name!r} is not known; expected a model whose input has "
+            "a fixed height and width; export it with a fixed input size"
+        )
+    return tensor.shape
+
+
+def _fresh_elements(tensor: Tensor | None, seen: set[str]) -> int:
+    """Elements of a stored constant that no earlier operator used: a shared kernel counts once."""
+    if tensor is None or tensor.constant is None or tensor.shape is None or tensor.constant in seen:
+        return 0
+    seen.add(tensor.constant)
+    return math.prod(tensor.shape)

@@ -1,0 +1,191 @@
+"""Count a .tflite file by reading its flatbuffer, with the schema that ai-edge-litert brings.
+
+Nothing is run, so no delegate and no kernel is needed. Whatever follows the flatbuffer (the model card) is not
+looked at. Only the main subgraph is counted: operators that call another (WHILE, IF) are reported as unknown.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from cxrs_bench.complexity.cost import Complexity
+from cxrs_bench.complexity.tally import Node, Rule, Shape, Tensor, tally
+from cxrs_edge.errors import MissingDependency, ModelError
+
+IDENTIFIER = b"TFL3"
+"""Bytes 4 to 8 of every .tflite file."""
+
+# What the flatbuffers runtime raises, at random, for offsets that lead nowhere: it has no verifier in Python.
+_BROKEN = (struct.error, AttributeError, IndexError, OverflowError, TypeError, ValueError)
+
+
+def _conv(data: Shape, weights: Shape, output: Shape) -> int:
+    """Weights are out x kernel x (in / groups), for every element of the output."""
+    out, *per_output = weights
+    if len(weights) != len(output) or out != output[-1]:
+        raise ValueError
+    return math.prod(output) * math.prod(per_output)
+
+
+def _depthwise(data: Shape, weights: Shape, output: Shape) -> int:
+    """Weights are 1 x height x width x out."""
+    _, height, width, _ = weights
+    return math.prod(output) * height * width
+
+
+def _conv_3d(data: Shape, weights: Shape, output: Shape) -> int:
+    """Weights are depth x height x width x (in / groups) x out."""
+    *per_output, _ = weights
+    return math.prod(output) * math.prod(per_output)
+
+
+def _transposed(data: Shape, weights: Shape, output: Shape) -> int:
+    """Weights are out x height x width x in: each element of the input is multiplied by all but `in` of them."""
+    out, height, width, _ = weights
+    return math.prod(data) * out * height * width
+
+
+def _dense(data: Shape, weights: Shape, output: Shape) -> int:
+    """Weights are out x in."""
+    _, inputs = weights
+    return math.prod(output) * inputs
+
+
+def _matmul(data: Shape, weights: Shape, output: Shape) -> int:
+    """Either factor may be stored transposed; the first holds output[-2] x summed elements in both cases."""
+    return math.prod(output) * (data[-2] * data[-1] // output[-2])
+
+
+_RULES = {
+    "CONV_2D": Rule(data=0, weights=1, bias=2, macs=_conv),
+    "DEPTHWISE_CONV_2D": Rule(data=0, weights=1, bias=2, macs=_depthwise),
+    "CONV_3D": Rule(data=0, weights=1, bias=2, macs=_conv_3d),
+    "TRANSPOSE_CONV": Rule(data=2, weights=1, bias=3, macs=_transposed),
+    "FULLY_CONNECTED": Rule(data=0, weights=1, bias=2, macs=_dense),
+    "BATCH_MATMUL": Rule(data=0, weights=1, bias=None, macs=_matmul),
+}
+
+_FREE = frozenset(
+    """
+    ABS ADD ADD_N ARG_MAX ARG_MIN AVERAGE_POOL_2D BATCH_TO_SPACE_ND BROADCAST_ARGS BROADCAST_TO CAST CEIL
+    CONCATENATION DENSIFY DEPTH_TO_SPACE DEQUANTIZE DIV ELU EQUAL EXP EXPAND_DIMS FAKE_QUANT FILL FLOOR FLOOR_DIV
+    GATHER GATHER_ND GELU GREATER GREATER_EQUAL HARD_SWISH L2_NORMALIZATION LEAKY_RELU LESS LESS_EQUAL LOG
+    LOGICAL_AND LOGICAL_NOT LOGICAL_OR LOGISTIC LOG_SOFTMAX MAXIMUM MAX_POOL_2D MEAN MINIMUM MIRROR_PAD MUL NEG
+    NOT_EQUAL PACK PAD PADV2 POW PRELU QUANTIZE RANGE REDUCE_MAX REDUCE_MIN RELU RELU6 RELU_0_TO_1 RELU_N1_TO_1
+    RESHAPE RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR REVERSE_V2 ROUND RSQRT SELECT SELECT_V2 SHAPE SLICE SOFTMAX
+    SPACE_TO_BATCH_ND SPACE_TO_DEPTH SPLIT SPLIT_V SQRT SQUARE SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM
+    TANH TILE TRANSPOSE UNPACK WHERE ZEROS_LIKE
+    """.split()
+)
+"""Operators without a MAC by this package's definition: element-wise, pooling, reduction and data movement."""
+
+_DECODERS = frozenset({"DEQUANTIZE", "DENSIFY", "CAST"})
+"""Operators that keep a constant's elements: float16 and sparse weights reach their operator through these."""
+
+
+def count_tflite(data: bytes, subject: str) -> Complexity:
+    """Count the flatbuffer at the start of `data`.
+
+    Raises
+    ------
+    ModelError : unreadable or truncated, an input with a batch other than 1, or with a dynamic size.
+    MissingDependency : ai-edge-litert isn't installed.
+    """
+    try:
+        from ai_edge_litert import schema_py_generated as schema
+    except ImportError:
+        raise MissingDependency("ai_edge_litert", "tflite") from None
+    try:
+        model = schema.Model.GetRootAs(data)
+        _check_buffers(model)
+        graph = model.Subgraphs(0)
+        tensors = [_read_tensor(model, graph.Tensors(i)) for i in range(graph.TensorsLength())]
+        inputs = [tensors[i] for i in graph.InputsAsNumpy()]
+        nodes = list(_read_nodes(model, graph, tensors, _operator_names(schema)))
+    except _BROKEN as error:
+        raise ModelError(
+            f"{subject}: {len(data)} bytes that are not a readable .tflite file ({error}); "
+            "expected a whole flatbuffer; copy or export it again"
+        ) from None
+    for tensor in inputs:
+        _check_input(tensor, subject)
+    return tally(nodes, _RULES, _FREE, subject)
+
+
+def _check_buffers(model: Any) -> None:
+    """Touch the end of every constant, so that a truncated file is noticed."""
+    for index in range(model.BuffersLength()):
+        model.Buffers(index).DataAsNumpy()
+
+
+def _read_tensor(model: Any, tensor: Any) -> Tensor:
+    name = tensor.Name().decode("utf-8", "replace")
+    shape = tuple(tensor.Shape(i) for i in range(tensor.ShapeLength()))
+    signature = tuple(tensor.ShapeSignature(i) for i in range(tensor.ShapeSignatureLength()))
+    if min(shape, default=0) < 0:
+        raise ValueError(f"tensor {name!r} has shape {shape}")
+    # A dynamic axis has length 1 in `shape` and -1 in the signature; batch 1 is what is counted.
+    known = -1 not in signature[1:]
+    return Tensor(name, shape if known else None, name if _is_stored(model, tensor) else None)
+
+
+def _is_stored(model: Any, tensor: Any) -> bool:
+    if tensor.Buffer() >= model.BuffersLength():
+        raise IndexError(f"buffer {tensor.Buffer()} of {model.BuffersLength()}")
+    buffer = model.Buffers(tensor.Buffer())
+    # Files beyond 2 GB keep constants outside the flatbuffer, by offset and size.
+    return bool(buffer.DataLength() or buffer.Size())
+
+
+def _operator_names(schema: Any) -> dict[int, str]:
+    return {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
+
+
+def _read_nodes(
+    model: Any, graph: Any, tensors: Sequence[Tensor], names: dict[int, str]
+) -> Iterator[Node]:
+    decoded: dict[int, str | None] = {}
+    for number in range(graph.OperatorsLength()):
+        operator = graph.Operators(number)
+        kind = _read_kind(model, operator.OpcodeIndex(), names)
+        inputs = [operator.Inputs(i) for i in range(operator.InputsLength())]
+        outputs = [operator.Outputs(i) for i in range(operator.OutputsLength())]
+        if not outputs:
+            continue
+        operands = tuple(_operand(tensors, index, decoded) for index in inputs)
+        if kind in _DECODERS and operands and operands[0] is not None:
+            decoded[outputs[0]] = operands[0].constant
+        output = tensors[outputs[0]]
+        # Fusing joins the names of all that was fused by semicolons; the first is enough to find the operator.
+        yield Node(output.name.partition(";")[0], kind, operands, output)
+
+
+def _read_kind(model: Any, index: int, names: dict[int, str]) -> str:
+    if index >= model.OperatorCodesLength():
+        raise IndexError(f"operator code {index} of {model.OperatorCodesLength()}")
+    code = model.OperatorCodes(index)
+    # Codes below 127 are in the old 8-bit field too; files from before the new field have only that.
+    number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+    if names.get(number) == "CUSTOM":
+        return f"CUSTOM {code.CustomCode().decode('utf-8', 'replace')}"
+    return names.get(number, f"builtin operator {number}")
+
+
+def _operand(tensors: Sequence[Tensor], index: int, decoded: dict[int, str | None]) -> Tensor | None:
+    """The tensor at `index`; -1 stands for an omitted optional input."""
+    if index < 0:
+        return None
+    tensor = tensors[index]
+    return Tensor(tensor.name, tensor.shape, decoded.get(index, tensor.constant))
+
+
+def _check_input(tensor: Tensor, subject: str) -> None:
+    if tensor.shape is None or tensor.shape[:1] not in ((), (1,)):
+        got = "a dynamic size" if tensor.shape is None else f"shape {tensor.shape}"
+        raise ModelError(
+            f"{subject}: input {tensor.name!r} has {got}; expected one image of a fixed size (batch 1 or dynamic); "
+            "export it so"
+        )

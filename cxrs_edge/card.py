@@ -1,0 +1,196 @@
+"""The model card: everything that belongs to a model, as typed values and as JSON.
+
+`cxrs_edge.model_file` reads it from inside a model file and writes it there.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from cxrs_edge.errors import ModelError
+from cxrs_edge.prepare import RESIZE_FILTERS, InputSpec
+
+SCHEMA = "cxrs-edge/card/1"
+LABELS = ("level1", "level2")
+PRECISIONS = ("float32", "int8")
+MAX_JSON_BYTES = 4_000_000
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How probabilities are made honest: the logit margin is divided by `temperature`."""
+
+    temperature: float = 1.0
+    fitted: str = "not fitted"
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Everything that belongs to a model.
+
+    Attributes
+    ----------
+    name, version : of the model, for example ``cxrs`` and ``0.1.0``.
+    network : what the graph is, in words and widths.
+    precision : ``float32`` or ``int8``.
+    input : what `cxrs_edge.prepare` must make of an image.
+    outputs : name of each output of the graph -> its meaning.
+    labels : order of the columns of ``probabilities``.
+    calibration : temperature and how it was fitted.
+    training : provenance: data set digest, split, seed, recipe, package versions.
+    quantization : how int8 was made, with the ids of the calibration images; empty for float32.
+    accuracy : measured figures with their intervals, and on what.
+    licence, intended_use : one sentence each.
+    base_bytes, sha256 : length and hash of the bytes that the converter wrote, which the card follows.
+    """
+
+    name: str
+    version: str
+    network: str
+    precision: str
+    input: InputSpec
+    outputs: Mapping[str, str]
+    labels: tuple[str, ...]
+    licence: str
+    intended_use: str
+    base_bytes: int
+    sha256: str
+    calibration: Calibration = field(default_factory=Calibration)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    quantization: Mapping[str, Any] = field(default_factory=dict)
+    accuracy: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """JSON text (UTF-8, sorted keys, so that equal cards are equal bytes)."""
+        return json.dumps({"schema": SCHEMA, **asdict(self)}, sort_keys=True, ensure_ascii=False)
+
+
+def parse_card(text: bytes, *, name: str) -> ModelCard:
+    """Check a card's JSON field by field; raises `ModelError` naming the field that can't be honoured."""
+    if len(text) > MAX_JSON_BYTES:
+        raise ModelError(f"{name}: card of {len(text)} bytes; expected at most {MAX_JSON_BYTES}")
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{name}: its card is not JSON: {error}; export the model again") from error
+    read = _Fields(values, name)
+    schema = read.text("schema")
+    if schema != SCHEMA:
+        raise ModelError(
+            f"{name}: card field schema: got {schema!r}, expected {SCHEMA!r}; upgrade cxrs-edge"
+        )
+    return ModelCard(
+        name=read.text("name"),
+        version=read.text("version"),
+        network=read.text("network"),
+        precision=read.choice("precision", PRECISIONS),
+        input=_parse_input(read.fields("input")),
+        outputs=_parse_outputs(read),
+        labels=_parse_labels(read),
+        licence=read.text("licence"),
+        intended_use=read.text("intended_use"),
+        base_bytes=read.integer("base_bytes", 1, 2**40),
+        sha256=read.text("sha256"),
+        calibration=_parse_calibration(read.fields("calibration")),
+        training=read.mapping("training"),
+        quantization=read.mapping("quantization"),
+        accuracy=read.mapping("accuracy"),
+    )
+
+
+def _parse_input(read: _Fields) -> InputSpec:
+    channels = read.integer("channels", 1, 3)
+    if channels == 2:
+        raise read.wrong("channels", "1 or 3")
+    resize = next(f for f in RESIZE_FILTERS if f == read.choice("resize", RESIZE_FILTERS))
+    return InputSpec(
+        size=read.integer("size", 32, 4096),
+        channels=channels,
+        crop_top=read.number("crop_top", 0.0, 0.5),
+        resize=resize,
+    )
+
+
+def _parse_outputs(read: _Fields) -> Mapping[str, str]:
+    outputs = read.mapping("outputs")
+    if "probabilities" not in outputs or not all(isinstance(v, str) for v in outputs.values()):
+        raise read.wrong("outputs", "names with their meaning, 'probabilities' among them")
+    return outputs
+
+
+def _parse_labels(read: _Fields) -> tuple[str, ...]:
+    labels = read.value("labels")
+    if not isinstance(labels, list) or sorted(map(str, labels)) != sorted(LABELS):
+        raise read.wrong("labels", f"{list(LABELS)} in the order of the network's outputs")
+    return tuple(labels)
+
+
+def _parse_calibration(read: _Fields) -> Calibration:
+    return Calibration(
+        temperature=read.number("temperature", 1e-3, 1e3), fitted=read.text("fitted")
+    )
+
+
+class _Fields:
+    """Typed look-ups in a JSON object, with errors that name the field."""
+
+    def __init__(self, values: Any, name: str, prefix: str = "") -> None:
+        self._name, self._prefix = name, prefix
+        if not isinstance(values, dict):
+            where = f"card field {prefix.rstrip('.')}" if prefix else "its card"
+            raise ModelError(f"{name}: {where}: got {_shown(values)}, expected a JSON object")
+        self._values = values
+
+    def wrong(self, key: str, expected: str) -> ModelError:
+        got = _shown(self._values[key]) if key in self._values else "nothing"
+        return ModelError(
+            f"{self._name}: card field {self._prefix}{key}: got {got}, expected {expected}; "
+            "export the model again"
+        )
+
+    def value(self, key: str) -> Any:
+        return self._values.get(key)
+
+    def text(self, key: str) -> str:
+        value = self.value(key)
+        if not isinstance(value, str):
+            raise self.wrong(key, "text")
+        return value
+
+    def choice(self, key: str, allowed: tuple[str, ...]) -> str:
+        value = self.value(key)
+        if value not in allowed:
+            raise self.wrong(key, f"one of {', '.join(allowed)}")
+        return str(value)
+
+    def integer(self, key: str, low: int, high: int) -> int:
+        value = self.value(key)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise self.wrong(key, f"a whole number from {low} to {high}")
+        return value
+
+    def number(self, key: str, low: float, high: float) -> float:
+        value = self.value(key)
+        ok = isinstance(value, int | float) and not isinstance(value, bool)
+        if not ok or not math.isfinite(value) or not low <= value <= high:
+            raise self.wrong(key, f"a number from {low:g} to {high:g}")
+        return float(value)
+
+    def mapping(self, key: str) -> Mapping[str, Any]:
+        value = self.value(key)
+        if not isinstance(value, dict):
+            raise self.wrong(key, "a JSON object")
+        return value
+
+    def fields(self, key: str) -> _Fields:
+        return _Fields(self.value(key), self._name, f"{self._prefix}{key}.")
+
+
+def _shown(value: Any) -> str:
+    """A short repr for messages: hostile cards may hold megabytes."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,180 @@
+"""The card inside a model file: appended to the bytes that the converter wrote.
+
+TFLite: a zip after the flatbuffer, holding one file, ``card.json`` (a flatbuffer is read from its start, a zip
+from its end). ONNX: one more ``metadata_props`` entry appended to the protobuf (concatenated protobuf messages
+merge). So the converter's bytes stay as they were, and their hash needs no parser.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import mmap
+import os
+import zipfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from cxrs_edge.card import MAX_JSON_BYTES, ModelCard, parse_card
+from cxrs_edge.errors import ModelError
+
+Kind = Literal["tflite", "onnx"]
+
+CARD_NAME = "card.json"
+CARD_KEY = b"cxrs-edge.card"
+TFLITE_MAGIC = b"TFL3"
+ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+# onnx.proto: ModelProto.metadata_props = 14, StringStringEntryProto.key = 1, .value = 2; wire type 2.
+METADATA_TAG, KEY_TAG, VALUE_TAG = 14 << 3 | 2, 1 << 3 | 2, 2 << 3 | 2
+
+Buffer = bytes | mmap.mmap
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model file whose card was read and whose hash was checked."""
+
+    path: Path
+    kind: Kind
+    card: ModelCard
+
+
+def with_card(base: bytes, card: ModelCard, kind: Kind) -> bytes:
+    """Append a card to a converter's bytes; its `base_bytes` and `sha256` are filled in."""
+    card = replace(card, base_bytes=len(base), sha256=hashlib.sha256(base).hexdigest())
+    text = card.to_json().encode()
+    return base + (_zip_of(text) if kind == "tflite" else _metadata_of(text))
+
+
+def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
+    """Read the card of a ``.tflite`` or ``.onnx`` file and check the hash of the rest.
+
+    Raises `ModelError` for what isn't a model file of ours, was cut short or changed after its export.
+    """
+    path = Path(path)
+    try:
+        # Opening a FIFO would wait for its writer forever, so look before opening.
+        if not path.is_file():
+            raise ModelError(f"{path}: no such file; expected a .tflite or .onnx model")
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise ModelError(f"{path}: empty file; expected a .tflite or .onnx model")
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                return _read(path, data)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: can't be read: {error}") from error
+
+
+def _read(path: Path, data: Buffer) -> ModelFile:
+    kind: Kind = "tflite" if data[4:8] == TFLITE_MAGIC else "onnx"
+    found = _find_zip(data) if kind == "tflite" else _find_metadata(data)
+    if found is None:
+        raise ModelError(
+            f"{path}: no model card inside; expected a file written by: cxrs-edge export"
+        )
+    base_bytes, text = found
+    card = parse_card(text, name=str(path))
+    if card.base_bytes != base_bytes:
+        raise ModelError(
+            f"{path}: card field base_bytes: got {card.base_bytes}, but the model has {base_bytes} bytes; "
+            "the file was changed or cut short; copy it again"
+        )
+    sha256 = hashlib.sha256(memoryview(data)[:base_bytes]).hexdigest()
+    if card.sha256 != sha256:
+        raise ModelError(
+            f"{path}: card field sha256: got {card.sha256[:64]}, but the model's is {sha256}; "
+            "the file was changed; copy it again"
+        )
+    return ModelFile(path=path, kind=kind, card=card)
+
+
+def _zip_of(text: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(zipfile.ZipInfo(CARD_NAME, ZIP_EPOCH), text, zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def _find_zip(data: Buffer) -> tuple[int, bytes] | None:
+    """The offset where the zip begins and the card in it, or None."""
+    # A zip's tail is found from the end of the file: the central directory and comment are small here.
+    tail_start = max(0, len(data) - MAX_JSON_BYTES)
+    try:
+        with zipfile.ZipFile(io.BytesIO(data[tail_start:])) as archive:
+            members = archive.infolist()
+            if [m.filename for m in members] != [CARD_NAME]:
+                return None
+            if members[0].file_size > MAX_JSON_BYTES:
+                return None
+            # zipfile corrects offsets for bytes put before the archive.
+            return tail_start + members[0].header_offset, archive.read(members[0])
+    except Exception:  # zipfile raises nearly anything on hostile bytes; all of it means no card.
+        return None
+
+
+def _metadata_of(text: bytes) -> bytes:
+    entry = _field(KEY_TAG, CARD_KEY) + _field(VALUE_TAG, text)
+    return _field(METADATA_TAG, entry)
+
+
+def _field(tag: int, payload: bytes) -> bytes:
+    return _varint(tag) + _varint(len(payload)) + payload
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes(out + bytes([value]))
+
+
+def _find_metadata(data: Buffer) -> tuple[int, bytes] | None:
+    """The offset of the last top-level field and the card in it, or None.
+
+    Only a card that ends the file counts: a field after it could replace the graph that was hashed.
+    """
+    position = 0
+    try:
+        while position < len(data):
+            start = position
+            tag, position = _read_varint(data, position)
+            position, payload = _skip(data, tag, position)
+        if tag != METADATA_TAG or position != len(data):
+            return None
+        return _card_entry(start, bytes(data[payload:position]))
+    except IndexError:
+        return None
+
+
+def _skip(data: Buffer, tag: int, position: int) -> tuple[int, int]:
+    """(end of the field, start of its payload) for the wire types that protobuf still writes."""
+    wire = tag & 7
+    if wire == 0:
+        return _read_varint(data, position)[1], position
+    if wire in (1, 5):
+        return position + (8 if wire == 1 else 4), position
+    if wire != 2:
+        raise IndexError(position)
+    length, payload = _read_varint(data, position)
+    return payload + length, payload
+
+
+def _card_entry(start: int, entry: bytes) -> tuple[int, bytes] | None:
+    head = _field(KEY_TAG, CARD_KEY) + _varint(VALUE_TAG)
+    if not entry.startswith(head):
+        return None
+    length, text = _read_varint(entry, len(head))
+    return (start, entry[text:]) if text + length == len(entry) else None
+
+
+def _read_varint(data: Buffer, position: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 64, 7):
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+    raise IndexError(position)

@@ -1,0 +1,1 @@
+"""Training, export and verification of COVID-Net CXR-S; needs the extra `export`."""
