@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -65,8 +65,9 @@ class ModelCard:
     accuracy: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """JSON text (UTF-8, sorted keys, so that equal cards are equal bytes)."""
-        return json.dumps({"schema": SCHEMA, **asdict(self)}, sort_keys=True, ensure_ascii=False)
+        """JSON text (sorted keys, so that equal cards are equal bytes); raises `ValueError` for NaN."""
+        values = {"schema": SCHEMA, **asdict(self)}
+        return json.dumps(values, sort_keys=True, ensure_ascii=False, allow_nan=False)
 
 
 def parse_card(text: bytes, *, name: str) -> ModelCard:
@@ -74,14 +75,14 @@ def parse_card(text: bytes, *, name: str) -> ModelCard:
     if len(text) > MAX_JSON_BYTES:
         raise ModelError(f"{name}: card of {len(text)} bytes; expected at most {MAX_JSON_BYTES}")
     try:
-        values = json.loads(text)
+        values = json.loads(text, parse_constant=_refuse, object_pairs_hook=_without_twins)
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{name}: its card is not JSON: {error}; export the model again") from error
     read = _Fields(values, name)
     schema = read.text("schema")
     if schema != SCHEMA:
         raise ModelError(
-            f"{name}: card field schema: got {schema!r}, expected {SCHEMA!r}; upgrade cxrs-edge"
+            f"{name}: card field schema: got {_shown(schema)}, expected {SCHEMA!r}; upgrade cxrs-edge"
         )
     return ModelCard(
         name=read.text("name"),
@@ -130,9 +131,7 @@ def _parse_labels(read: _Fields) -> tuple[str, ...]:
 
 
 def _parse_calibration(read: _Fields) -> Calibration:
-    return Calibration(
-        temperature=read.number("temperature", 1e-3, 1e3), fitted=read.text("fitted")
-    )
+    return Calibration(temperature=read.number("temperature", 1e-3, 1e3), fitted=read.text("fitted"))
 
 
 class _Fields:
@@ -157,8 +156,9 @@ class _Fields:
 
     def text(self, key: str) -> str:
         value = self.value(key)
-        if not isinstance(value, str):
-            raise self.wrong(key, "text")
+        # What a card says is printed on terminals, which obey control characters.
+        if not isinstance(value, str) or not value.isprintable():
+            raise self.wrong(key, "one line of printable text")
         return value
 
     def choice(self, key: str, allowed: tuple[str, ...]) -> str:
@@ -176,7 +176,7 @@ class _Fields:
     def number(self, key: str, low: float, high: float) -> float:
         value = self.value(key)
         ok = isinstance(value, int | float) and not isinstance(value, bool)
-        if not ok or not math.isfinite(value) or not low <= value <= high:
+        if not ok or not low <= value <= high:
             raise self.wrong(key, f"a number from {low:g} to {high:g}")
         return float(value)
 
@@ -191,6 +191,17 @@ class _Fields:
 
 
 def _shown(value: Any) -> str:
-    """A short repr for messages: hostile cards may hold megabytes."""
-    text = repr(value)
+    """A short repr for messages: hostile cards may hold megabytes, or lists in lists in lists."""
+    text = reprlib.repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON number")
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError("a key appears twice in an object")
+    return values

@@ -5,17 +5,19 @@ from __future__ import annotations
 import io
 import os
 import stat
+import threading
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from cxrs_edge.errors import ImageError
 
-FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP")
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+"""Pillow's names; its JPEG reader opens MPO, a phone's JPEG with a preview behind it, as well."""
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 MAX_BYTES = 100_000_000
 MAX_PIXELS = 64_000_000
@@ -23,6 +25,22 @@ MAX_PIXELS = 64_000_000
 MIN_SIDE = 64
 SIDEWAYS = (5, 6, 7, 8)
 """EXIF orientations that swap width and height."""
+MAGIC = {
+    b"%PDF": "a PDF",
+    b"PK\x03\x04": "a zip archive",
+    b"GIF8": "a GIF",
+    b"RIFF": "a WebP",
+    b"\x89PNG": "a damaged PNG",
+    b"\xff\xd8\xff": "a damaged JPEG",
+    b"BM": "a damaged BMP",
+    b"II*\0": "a damaged or unusual TIFF",
+    b"MM\0*": "a damaged or unusual TIFF",
+}
+"""First bytes -> what a file is that Pillow could not open."""
+
+# Warning filters belong to the whole process, so changing them for a moment is not safe in several threads
+# at once. One image at a time also bounds the memory that large files take.
+_one_at_a_time = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +67,7 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
     """Read a whole regular file of at most `MAX_BYTES` bytes; raises `ImageError`."""
     try:
         # Opening a FIFO would wait for its writer forever, so look before opening.
-        status = os.stat(path)
+        status = Path(path).stat()
         if not stat.S_ISREG(status.st_mode):
             raise ImageError(f"{path}: not a regular file; expected an image file")
         with Path(path).open("rb") as file:
@@ -86,7 +104,7 @@ def read_image(data: bytes, *, name: str, at_least: int | None = None) -> GrayIm
     ImageError : not an image, truncated, too small or large, several frames, floating-point pixels.
     """
     check_bytes(data, name=name)
-    with warnings.catch_warnings():
+    with _one_at_a_time, warnings.catch_warnings():
         # Pillow warns of large headers and odd metadata; our own limits below decide.
         warnings.simplefilter("ignore")
         try:
@@ -105,13 +123,15 @@ def read_image(data: bytes, *, name: str, at_least: int | None = None) -> GrayIm
 def _decode(data: bytes, name: str, at_least: int | None) -> GrayImage:
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         _check_header(image, name)
+        _check_pixel_format(image, data, name)
         width, height = image.size
         if at_least is not None and image.format in ("JPEG", "MPO"):
             image.draft(image.mode, (at_least, at_least))
         image.load()
         if image.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS:
             width, height = height, width
-        pixels, notes = _to_gray(ImageOps.exif_transpose(image), name)
+        ImageOps.exif_transpose(image, in_place=True)
+        pixels, notes = _to_gray(image, name)
         kind = "JPEG" if image.format == "MPO" else str(image.format)
         return GrayImage(pixels=pixels, name=name, format=kind, size=(width, height), notes=notes)
 
@@ -125,14 +145,34 @@ def _check_header(image: Image.Image, name: str) -> None:
     if min(image.width, image.height) < MIN_SIDE:
         raise ImageError(f"{name}: {size}; expected at least {MIN_SIDE} a side")
     # A phone's MPO holds a preview beside the photograph; the first frame is the image.
-    frames = getattr(image, "n_frames", 1)
-    if frames != 1 and image.format != "MPO":
-        raise ImageError(f"{name}: {frames} frames or pages; expected one X-ray in a file")
+    # (Counting the pages of a TIFF would walk through all of them.)
+    if getattr(image, "is_animated", False) and image.format != "MPO":
+        raise ImageError(f"{name}: several frames or pages; expected one X-ray in a file")
 
 
-def _to_gray(
-    image: Image.Image, name: str
-) -> tuple[NDArray[np.uint8] | NDArray[np.uint16], tuple[str, ...]]:
+def _check_pixel_format(image: Image.Image, data: bytes, name: str) -> None:
+    """Refuse what Pillow would read wrongly without a word."""
+    bits, white_is_zero = 8, False
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        bits = max(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
+        white_is_zero = image.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
+    elif image.format == "PNG":
+        bits = data[24]  # the header's bit depth, always at this place
+    gray = image.mode.startswith(("I", "F"))
+    if bits > 8 and not gray:
+        # Pillow keeps the upper 8 bits, so that 12 bit values in a 16 bit file come out black.
+        raise ImageError(
+            f"{name}: {bits} bit pixels in colour or with transparency; expected 16 bit gray without "
+            "transparency, or 8 bit; export it so"
+        )
+    if white_is_zero and gray:
+        # Pillow turns these round in 8 bit files only.
+        raise ImageError(
+            f"{name}: {bits} bit TIFF where 0 is white; expected 0 to be black; export it as a 16 bit PNG"
+        )
+
+
+def _to_gray(image: Image.Image, name: str) -> tuple[NDArray[np.uint8] | NDArray[np.uint16], tuple[str, ...]]:
     if image.mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16), ()
     if image.mode == "I":
@@ -147,7 +187,7 @@ def _to_gray(
         if rgba.getchannel("A").getextrema() != (255, 255):
             notes += ("transparent areas were set to black",)
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba)
-    rgb = image.convert("RGB")
+    rgb = image if image.mode == "RGB" else image.convert("RGB")
     red, green, blue = (np.asarray(channel) for channel in rgb.split())
     if not (np.array_equal(red, green) and np.array_equal(green, blue)):
         notes += ("colour image, turned to gray",)
@@ -166,6 +206,5 @@ def _what_it_is(data: bytes, name: str) -> str:
     expected = "expected a PNG, JPEG, TIFF or BMP image"
     if data[128:132] == b"DICM":
         return f"{name}: a DICOM file; {expected}; export it as a 16 bit PNG from your viewer"
-    known = {b"%PDF": "a PDF", b"PK\x03\x04": "a zip archive", b"GIF8": "a GIF", b"RIFF": "a WebP"}
-    what = known.get(data[:4], "not an image that can be read")
+    what = next((what for magic, what in MAGIC.items() if data.startswith(magic)), "not an image")
     return f"{name}: {what}; {expected}"

@@ -24,6 +24,9 @@ Kind = Literal["tflite", "onnx"]
 CARD_NAME = "card.json"
 CARD_KEY = b"cxrs-edge.card"
 TFLITE_MAGIC = b"TFL3"
+ZIP_END, ZIP_END_BYTES = b"PK\x05\x06", 22
+MAX_ZIP_BYTES = MAX_JSON_BYTES + 10_000
+"""Room for a card that won't compress."""
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 # onnx.proto: ModelProto.metadata_props = 14, StringStringEntryProto.key = 1, .value = 2; wire type 2.
 METADATA_TAG, KEY_TAG, VALUE_TAG = 14 << 3 | 2, 1 << 3 | 2, 2 << 3 | 2
@@ -41,9 +44,13 @@ class ModelFile:
 
 
 def with_card(base: bytes, card: ModelCard, kind: Kind) -> bytes:
-    """Append a card to a converter's bytes; its `base_bytes` and `sha256` are filled in."""
+    """Append a card to a converter's bytes; its `base_bytes` and `sha256` are filled in.
+
+    Raises `ModelError` for a card that `read_model_file` would refuse, `ValueError` for NaN in it.
+    """
     card = replace(card, base_bytes=len(base), sha256=hashlib.sha256(base).hexdigest())
     text = card.to_json().encode()
+    parse_card(text, name=card.name)
     return base + (_zip_of(text) if kind == "tflite" else _metadata_of(text))
 
 
@@ -56,7 +63,8 @@ def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
     try:
         # Opening a FIFO would wait for its writer forever, so look before opening.
         if not path.is_file():
-            raise ModelError(f"{path}: no such file; expected a .tflite or .onnx model")
+            what = "not a regular file" if path.exists() else "no such file"
+            raise ModelError(f"{path}: {what}; expected a .tflite or .onnx model")
         with path.open("rb") as file:
             if not file.read(1):
                 raise ModelError(f"{path}: empty file; expected a .tflite or .onnx model")
@@ -70,9 +78,7 @@ def _read(path: Path, data: Buffer) -> ModelFile:
     kind: Kind = "tflite" if data[4:8] == TFLITE_MAGIC else "onnx"
     found = _find_zip(data) if kind == "tflite" else _find_metadata(data)
     if found is None:
-        raise ModelError(
-            f"{path}: no model card inside; expected a file written by: cxrs-edge export"
-        )
+        raise ModelError(f"{path}: no model card at its end; expected a whole file from: cxrs-edge export")
     base_bytes, text = found
     card = parse_card(text, name=str(path))
     if card.base_bytes != base_bytes:
@@ -83,7 +89,7 @@ def _read(path: Path, data: Buffer) -> ModelFile:
     sha256 = hashlib.sha256(memoryview(data)[:base_bytes]).hexdigest()
     if card.sha256 != sha256:
         raise ModelError(
-            f"{path}: card field sha256: got {card.sha256[:64]}, but the model's is {sha256}; "
+            f"{path}: card field sha256: got {card.sha256[:64]!r}, but the model's is {sha256}; "
             "the file was changed; copy it again"
         )
     return ModelFile(path=path, kind=kind, card=card)
@@ -98,17 +104,19 @@ def _zip_of(text: bytes) -> bytes:
 
 def _find_zip(data: Buffer) -> tuple[int, bytes] | None:
     """The offset where the zip begins and the card in it, or None."""
-    # A zip's tail is found from the end of the file: the central directory and comment are small here.
-    tail_start = max(0, len(data) - MAX_JSON_BYTES)
+    if data[-ZIP_END_BYTES:][:4] != ZIP_END:
+        return None  # bytes were appended, or a zip comment
+    tail_start = max(0, len(data) - MAX_ZIP_BYTES)
     try:
         with zipfile.ZipFile(io.BytesIO(data[tail_start:])) as archive:
             members = archive.infolist()
-            if [m.filename for m in members] != [CARD_NAME]:
+            if [(m.filename, m.compress_type) for m in members] != [(CARD_NAME, zipfile.ZIP_DEFLATED)]:
                 return None
-            if members[0].file_size > MAX_JSON_BYTES:
-                return None
+            with archive.open(members[0]) as file:
+                # Bounded by what comes out of it, since the size that a zip states may be a lie.
+                text = file.read(MAX_JSON_BYTES + 1)
             # zipfile corrects offsets for bytes put before the archive.
-            return tail_start + members[0].header_offset, archive.read(members[0])
+            return tail_start + members[0].header_offset, text
     except Exception:  # zipfile raises nearly anything on hostile bytes; all of it means no card.
         return None
 
@@ -140,6 +148,8 @@ def _find_metadata(data: Buffer) -> tuple[int, bytes] | None:
         while position < len(data):
             start = position
             tag, position = _read_varint(data, position)
+            if tag >> 3 == 0:
+                return None  # no such field: a file of zeros, as a full disk leaves, is no model
             position, payload = _skip(data, tag, position)
         if tag != METADATA_TAG or position != len(data):
             return None

@@ -75,12 +75,14 @@ def prepare(image: GrayImage, spec: InputSpec) -> Pixels:
             "as long as wide"
         )
     frame = find_frame(width, height, spec)
-    box = (frame.left, frame.top, frame.left + frame.side, frame.top + frame.side)
-    gray = Image.fromarray(to_8_bit(image.pixels)).resize(
-        (spec.size, spec.size), Image.Resampling[spec.resize.upper()], box=box
-    )
+    # Cut first: resize(box=...) would blend what lies outside, such as burnt-in text, into the border.
+    rows = slice(frame.top, frame.top + frame.side)
+    columns = slice(frame.left, frame.left + frame.side)
+    square = Image.fromarray(to_8_bit(image.pixels)[rows, columns])
+    gray = square.resize((spec.size, spec.size), Image.Resampling[spec.resize.upper()])
     plane = np.asarray(gray)[np.newaxis, :, :, np.newaxis]
-    return np.repeat(plane, spec.channels, axis=3)
+    pixels: Pixels = np.repeat(plane, spec.channels, axis=3)
+    return pixels
 
 
 def to_8_bit(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:
@@ -94,4 +96,5 @@ def to_8_bit(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8
     brightest = int(pixels.max())
     nominal = next(2**depth - 1 for depth in BIT_DEPTHS if brightest < 2**depth)
     table = np.round(np.arange(nominal + 1) * (255 / nominal)).astype(np.uint8)
-    return table[pixels]
+    scaled: NDArray[np.uint8] = table[pixels]
+    return scaled

@@ -32,9 +32,7 @@ def count(widths: Widths) -> tuple[int, int]:
     """Parameters (flatten head) and MACs at 480 x 480 x 3, by the closed formula."""
     parameters, macs = 49 * 3 * STEM_CHANNELS + 2 * STEM_CHANNELS, 240**2 * STEM_CHANNELS * 147
     before = STEM_CHANNELS
-    for index, (after, side, p) in enumerate(
-        zip(STAGE_CHANNELS, MAP_SIDES, widths.projections, strict=True)
-    ):
+    for index, (after, side, p) in enumerate(zip(STAGE_CHANNELS, MAP_SIDES, widths.projections, strict=True)):
         side_before, wide = (side if index == 0 else 2 * side), p * widths.replication
         parameters += before * after + 2 * after
         macs += side**2 * before * after
@@ -48,9 +46,7 @@ def count(widths: Widths) -> tuple[int, int]:
 
 
 def candidates() -> Iterator[Widths]:
-    grid = itertools.product(
-        range(16, 81, 8), range(32, 161, 8), range(96, 321, 16), range(192, 449, 16)
-    )
+    grid = itertools.product(range(16, 81, 8), range(32, 161, 8), range(96, 321, 16), range(192, 449, 16))
     for replication, projections in itertools.product((1, 2, 3), list(grid)):
         widths = Widths(projections, replication)
         parameters, macs = count(widths)
@@ -138,7 +134,9 @@ def main(only: tuple[str, ...], output: Path, rounds: int) -> None:
     for widths in chosen:
         medians = [statistics.median(s) for s in samples[label(widths)].values()]
         rows.append((statistics.geometric_mean(medians), label(widths), count(widths), medians))
-    click.echo("| widths | parameters | G MACs | LiteRT ms | ONNX Runtime ms | OpenVINO ms | geometric mean |")
+    click.echo(
+        "| widths | parameters | G MACs | LiteRT ms | ONNX Runtime ms | OpenVINO ms | geometric mean |"
+    )
     click.echo("|---|---|---|---|---|---|---|")
     for mean, key, (parameters, macs), medians in sorted(rows):
         times = " | ".join(f"{value:.1f}" for value in medians)

@@ -197,13 +197,24 @@ def render_text(evaluation: Evaluation, title: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def render_flips(flips: FlipReport, title: str) -> str:
+    """Plain text: how many levels differ, in which direction, and by how much the probabilities do."""
+    changed = (*flips.to_level1, *flips.to_level2)
+    lines = [
+        title,
+        f"Level flips: {len(changed)} of {flips.images} "
+        f"({len(flips.to_level1)} to level 1, {len(flips.to_level2)} to level 2)",
+        f"Probability difference: largest {flips.largest_difference:.4f}, mean {flips.mean_difference:.4f}",
+        *(f"  {name}" for name in changed),
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def _estimates(
     predictions: Predictions, weights: FloatArray, threshold: float, resamples: int, seed: int
 ) -> Figures[Estimate]:
     def measure(image_weights: FloatArray) -> Figures[FloatArray]:
-        return figures(
-            predictions.levels, predictions.level2, threshold=threshold, weights=image_weights
-        )
+        return figures(predictions.levels, predictions.level2, threshold=threshold, weights=image_weights)
 
     draws = _times_drawn(patient_index(predictions.patients), resamples, seed)
     blocks = [measure(weights * times) for times in draws]

@@ -98,7 +98,7 @@ def _subject(phantom: Phantom) -> Subject:
     rng = stream(phantom.seed, "subject")
     width, height = phantom.width, phantom.height
     scale = min(width, height) / 2 * rng.uniform(0.94, 1.12)
-    right, down = scale * rng.uniform(-0.05, 0.05), scale * rng.uniform(0.0, 0.09)
+    right, down = scale * rng.uniform(-0.05, 0.05), scale * rng.uniform(0.03, 0.12)
     return Subject(
         zones=phantom.zones,
         seed=phantom.seed,
@@ -118,7 +118,7 @@ def _subject(phantom: Phantom) -> Subject:
 def _develop(thick: Field, rng: np.random.Generator) -> Field:
     """Film density 0..1: quantum noise, uneven field, sigmoid response, shutters at the border."""
     rows, columns = thick.shape
-    midtone, gamma, noise = rng.uniform((0.51, 0.9, 0.01), (0.65, 1.6, 0.05))
+    midtone, gamma, noise = rng.uniform((0.48, 0.8, 0.01), (0.72, 1.6, 0.05))
     shutters = np.where(rng.random(4) < 0.3, rng.uniform(0.005, 0.03, 4), 0.0)
     quanta = np.exp(-3.0 * thick)
     quanta += noise * np.sqrt(quanta) * rng.standard_normal(thick.shape, dtype=np.float32)
@@ -136,7 +136,8 @@ def _burn_notice(image: Image.Image) -> None:
     """Write the notice above any shutter, where the crop (top 8 %, centre square) leaves it."""
     width, height = image.size
     side = min(width, 0.92 * height)
-    font = ImageFont.load_default(size=max(1.0, 0.021 * side))
+    # Below 3 pixels the text is no taller than 1, and its box rounds to nothing at some sizes.
+    font = ImageFont.load_default(size=max(3.0, 0.021 * side))
     at = (width / 2, 0.54 * height + side / 2 - 0.04 * side)
     draw = ImageDraw.Draw(image)
     background = np.asarray(image.crop(draw.textbbox(at, NOTICE, font=font, anchor="mb"))).mean()

@@ -20,7 +20,7 @@ Points = NDArray[np.float64]
 Box = tuple[int, int, int, int]
 
 # By grade 0..3: how far a patch spreads over its zone, and the share of its air that is replaced.
-_SPREAD = (0.0, 0.35, 0.65, 0.95)
+_SPREAD = (0.0, 0.45, 0.70, 0.95)
 _DENSITY = (0.0, 0.55, 0.75, 0.92)
 # fmt: off
 # Zones a..f as (left, top, right, bottom); the heart covers the medial part of f.

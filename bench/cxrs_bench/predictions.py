@@ -47,9 +47,7 @@ class Predictions:
         levels, level2 = np.asarray(self.levels), np.asarray(self.level2)
         _check_shapes(self.names, self.patients, levels, level2)
         rows = zip(self.names, self.patients, levels.tolist(), level2.tolist(), strict=True)
-        _check_rows(
-            _Row(f"predictions, row {number}", *row) for number, row in enumerate(rows, start=1)
-        )
+        _check_rows(_Row(f"predictions, row {number}", *row) for number, row in enumerate(rows, start=1))
         object.__setattr__(self, "levels", _read_only(levels.astype(np.int64)))
         object.__setattr__(self, "level2", _read_only(level2.astype(np.float64)))
 
@@ -157,13 +155,9 @@ def _check_rows(rows: Iterable[_Row]) -> None:
         if level not in (1, 2):
             raise DataError(f"{where} ({name}): level {level}; expected 1 or 2")
         if not 0 <= probability <= 1:
-            raise DataError(
-                f"{where} ({name}): probability_level2 {probability}; expected a number in 0..1"
-            )
+            raise DataError(f"{where} ({name}): probability_level2 {probability}; expected a number in 0..1")
         if name in first:
-            raise DataError(
-                f"{where}: image_id {name!r} again, first at {first[name]}; keep one row"
-            )
+            raise DataError(f"{where}: image_id {name!r} again, first at {first[name]}; keep one row")
         first[name] = where
 
 

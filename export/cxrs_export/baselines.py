@@ -1,7 +1,7 @@
-"""The networks that CXR-S is compared with, behind the same input and output as `cxrs_export.network`.
+"""The networks that CXR-S is compared with, behind the interface of `cxrs_export.network`.
 
-Both start from random weights: nothing is downloaded. Trained here they are ResNet-50 and DenseNet-121 for two
-levels, not the authors' checkpoints.
+Both start from random weights: nothing is downloaded. Trained here they are ResNet-50 and
+DenseNet-121 for two levels, not the authors' checkpoints.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ def resnet50(size: int = 480, channels: int = 3) -> keras.Model:
 
     Returns
     -------
-    keras.Model from ``image`` (float32, N x size x size x channels, pixel values 0..255) to ``probabilities``
-    (float32, N x 2: level 1, level 2), like `cxrs_export.network.build_network`. The stride is in a block's
-    first 1x1 convolution, as in the paper; PyTorch's variant has it in the 3x3 and costs more.
+    keras.Model from ``image`` (float32, N x size x size x channels, pixel values 0..255) to
+    ``probabilities`` (float32, N x 2: level 1, level 2), like `cxrs_export.network.build_network`.
+    The stride is in a block's first 1x1 convolution, as in the paper; PyTorch's variant has it in
+    the 3x3 and costs more.
     """
     import keras
 
@@ -32,10 +33,10 @@ def resnet50(size: int = 480, channels: int = 3) -> keras.Model:
 
 
 def chexnet(size: int = 480, channels: int = 3) -> keras.Model:
-    """Build CheXNet (Rajpurkar et al., arXiv 1711.05225, 2017), two levels in place of its 14 findings.
+    """Build CheXNet (Rajpurkar et al., arXiv 1711.05225, 2017) with two levels as its findings.
 
-    CheXNet is DenseNet-121 (Huang et al., Densely Connected Convolutional Networks, CVPR 2017) with another
-    head. Parameters and result as in `resnet50`.
+    CheXNet is DenseNet-121 (Huang et al., Densely Connected Convolutional Networks, CVPR 2017) with
+    a head of 14 findings. Parameters and result as in `resnet50`.
     """
     import keras
 
@@ -43,7 +44,7 @@ def chexnet(size: int = 480, channels: int = 3) -> keras.Model:
 
 
 def _with_levels(backbone: Any, size: int, channels: int, name: str) -> keras.Model:
-    """Scaling, the backbone without its 1000-class top, global average pooling, Dense 2, Softmax."""
+    """Scaling, the backbone without its top, global average pooling, Dense 2, Softmax."""
     import keras
 
     shape = (size, size, channels)

@@ -61,7 +61,7 @@ def to_onnx(model: keras.Model) -> bytes:
     for output, name in zip(list(graph.graph.output), model.output_names, strict=True):
         _rename_output(graph.graph, output.name, name)
     onnx.checker.check_model(graph, full_check=True)
-    return graph.SerializeToString()
+    return bytes(graph.SerializeToString())
 
 
 def _signature(model: keras.Model) -> Any:

@@ -1,6 +1,6 @@
 """Count a Keras model on its graph, before any conversion.
 
-It shares no code with the counts of exported files but the dataclasses, so that one checks the other.
+It shares only the dataclasses with the counts of exported files, so that one checks the other.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Counter:
-    """MACs of a layer: every element of its kernels, once for every position of its output (or input)."""
+    """Each element of these kernels is used once per position of the output, or of the input."""
 
     kernels: tuple[str, ...] = ("kernel",)
     at_input: bool = False
@@ -45,31 +45,35 @@ _COUNTERS = {
 
 _FREE = frozenset(
     """
-    Activation ActivityRegularization Add AlphaDropout Average AveragePooling1D AveragePooling2D AveragePooling3D
-    BatchNormalization CenterCrop Concatenate Cropping1D Cropping2D Cropping3D Dropout ELU Flatten GaussianDropout
-    GaussianNoise GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D GlobalMaxPooling1D
-    GlobalMaxPooling2D GlobalMaxPooling3D GroupNormalization Identity InputLayer LayerNormalization LeakyReLU
-    MaxPooling1D MaxPooling2D MaxPooling3D Maximum Minimum Multiply Normalization PReLU Permute ReLU RMSNormalization
-    RepeatVector Rescaling Reshape Resizing Softmax SpatialDropout1D SpatialDropout2D SpatialDropout3D Subtract
-    UnitNormalization UpSampling1D UpSampling2D UpSampling3D ZeroPadding1D ZeroPadding2D ZeroPadding3D
-    """.split()
+    Activation ActivityRegularization Add AlphaDropout Average AveragePooling1D AveragePooling2D
+    AveragePooling3D BatchNormalization CenterCrop Concatenate Cropping1D Cropping2D Cropping3D
+    Dropout ELU Flatten GaussianDropout GaussianNoise GlobalAveragePooling1D GlobalAveragePooling2D
+    GlobalAveragePooling3D GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D
+    GroupNormalization Identity InputLayer LayerNormalization LeakyReLU MaxPooling1D MaxPooling2D
+    MaxPooling3D Maximum Minimum Multiply Normalization PReLU Permute ReLU RMSNormalization
+    RepeatVector Rescaling Reshape Resizing Softmax SpatialDropout1D SpatialDropout2D
+    SpatialDropout3D Subtract UnitNormalization UpSampling1D UpSampling2D UpSampling3D ZeroPadding1D
+    ZeroPadding2D ZeroPadding3D
+    """.split()  # noqa: SIM905
 )
-"""Layers without a MAC by this package's definition: element-wise, pooling, normalization and data movement."""
+"""Layers without a counted MAC: element-wise, pooling, normalization and data movement."""
 
 
 def count_keras(model: keras.Model) -> Complexity:
-    """Count a functional or sequential Keras model for one image; see `Complexity` for what is counted.
+    """Count a functional or sequential Keras model for one image, as `Complexity` defines it.
 
-    A layer that is called twice costs its MACs twice and its parameters once; models inside the model are
-    entered. Layers are told by their exact class, so a subclass of a known layer is reported as unknown.
+    A layer that is called twice costs its MACs twice and its parameters once; models inside the
+    model are entered. Layers are told by their exact class, so a subclass of a known layer is
+    reported as unknown.
 
     Returns
     -------
-    Complexity whose `parameters` are the trainable ones of the model as it stands: unfreeze it first.
+    Complexity whose `parameters` are the trainable ones of the model as it stands, so unfreeze it first.
 
     Raises
     ------
-    ModelError : the model has no graph (a subclassed or unbuilt one), or an input size that isn't fixed.
+    ModelError : the model has no graph (a subclassed or unbuilt one), or an input size that isn't
+        fixed.
     """
     calls = list(_walk(model, ""))
     seen: set[int] = set()
@@ -80,7 +84,9 @@ def count_keras(model: keras.Model) -> Complexity:
         macs=sum(row.macs for row in rows),
         rows=rows,
         other_parameters=model.count_params() - trainable,
-        unknown=tuple(dict.fromkeys(call.kind for call in calls if call.kind not in _COUNTERS.keys() | _FREE)),
+        unknown=tuple(
+            dict.fromkeys(call.kind for call in calls if call.kind not in _COUNTERS.keys() | _FREE)
+        ),
     )
 
 
@@ -96,7 +102,10 @@ class _Call:
 
 
 def _walk(model: keras.Model, prefix: str) -> Iterator[_Call]:
-    """Calls in graph order. The nodes are private in Keras 3, yet the only record of layers called twice."""
+    """Calls in graph order.
+
+    The nodes are private in Keras 3, yet the only record of layers called twice.
+    """
     import keras
 
     graph = getattr(model, "_functional", None) or model
@@ -125,11 +134,13 @@ def _check_same_shapes(node: Any, model: keras.Model, name: str) -> None:
     got = [tensor.shape[1:] for tensor in node.input_tensors]
     expected = [tensor.shape[1:] for tensor in model.inputs]
     if got != expected:
-        raise ModelError(f"{name}: called with shapes {got}; expected its own, {expected}; build it for that size")
+        raise ModelError(
+            f"{name}: called with {got}; expected its own shapes, {expected}; build it for those"
+        )
 
 
 def _kind(layer: Any) -> str:
-    """The class name, with its module unless it is Keras's own: another's Conv2D may cost anything."""
+    """The class name, with its module unless Keras's own: another Conv2D may cost anything."""
     cls = type(layer)
     return cls.__name__ if cls.__module__.startswith("keras.") else f"{cls.__module__}.{cls.__name__}"
 

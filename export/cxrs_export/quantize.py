@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 Pixels = NDArray[np.uint8]
 
+# The head (MatMul, Softmax) stays float: it costs nothing, and 256 steps of logit would blur the probabilities.
+# Relu is in the list so that it melts into the convolution before it: without it ONNX Runtime took 57 ms, not 36.
+QUANTIZED_OPERATORS = [
+    "Transpose", "Mul", "Conv", "Relu", "MaxPool", "Concat", "Add", "GlobalAveragePool",
+]  # fmt: skip
+
 
 def quantize_tflite(model: keras.Model, representative: Sequence[Pixels]) -> bytes:
     """Convert to full-integer int8 TFLite (uint8 input, float32 outputs).
@@ -58,7 +64,7 @@ def quantize_onnx(float_onnx: bytes, representative: Sequence[Pixels]) -> bytes:
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            op_types_to_quantize=["Conv", "MaxPool", "Concat", "Add", "GlobalAveragePool"],
+            op_types_to_quantize=QUANTIZED_OPERATORS,
         )
         return target.read_bytes()
 

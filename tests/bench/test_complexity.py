@@ -1,7 +1,8 @@
-"""Files built by hand, operator by operator, so that every expected number is a product on the same line."""
+"""Files built by hand, so that every expected number is a product on the same line."""
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -39,7 +40,7 @@ def _onnx_bytes(nodes: list[onnx.NodeProto], weights: dict[str, Shape], batch: i
 
 
 def _conv_net(batch: int | str = "N") -> bytes:
-    """Strided and padded, grouped, depthwise with multiplier 2, transposed, then Gemm and MatMul."""
+    """Strided and padded, grouped, depthwise with multiplier 2, transposed, Gemm and MatMul."""
     nodes = [
         helper.make_node("Conv", ["image", "w1", "b1"], ["c1"], "conv", strides=[2, 2], pads=[1, 1, 1, 1]),
         helper.make_node("Relu", ["c1"], ["r1"]),
@@ -86,7 +87,12 @@ def test_onnx_operators() -> None:
 
 def test_onnx_quantized_weights_are_found(tmp_path: Path) -> None:
     """The QDQ form that the project ships, and the dynamic form (ConvInteger, MatMulInteger)."""
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_dynamic, quantize_static
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        QuantFormat,
+        quantize_dynamic,
+        quantize_static,
+    )
 
     class OneImage(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -102,13 +108,20 @@ def test_onnx_quantized_weights_are_found(tmp_path: Path) -> None:
     expected = count_file(source)
     qdq, dynamic = count_file(tmp_path / "qdq.onnx"), count_file(tmp_path / "dynamic.onnx")
     assert (qdq.macs, qdq.parameters, qdq.unknown) == (expected.macs, expected.parameters, ())
-    assert (dynamic.macs, dynamic.parameters, dynamic.unknown) == (expected.macs, expected.parameters, ())
+    assert (dynamic.macs, dynamic.parameters, dynamic.unknown) == (
+        expected.macs,
+        expected.parameters,
+        (),
+    )
     assert {"ConvInteger", "MatMulInteger"} <= dynamic.by_operator().keys()
 
 
 def test_onnx_qlinear_conv() -> None:
     """Weights are its fourth input."""
-    quantization = {"s": numpy_helper.from_array(np.float32(1), "s"), "z": numpy_helper.from_array(np.uint8(0), "z")}
+    quantization = {
+        "s": numpy_helper.from_array(np.ones((), np.float32), "s"),
+        "z": numpy_helper.from_array(np.zeros((), np.uint8), "z"),
+    }
     weights = numpy_helper.from_array(np.ones((4, 3, 3, 3), np.uint8), "w")
     graph = helper.make_graph(
         [helper.make_node("QLinearConv", ["image", "s", "z", "w", "s", "z", "s", "z"], ["out"], "q")],
@@ -152,7 +165,10 @@ def test_fixed_batch_is_refused() -> None:
 def test_dynamic_size_is_refused() -> None:
     model = onnx.load_model_from_string(_conv_net())
     model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"
-    with pytest.raises(ModelError, match=r"net\.onnx: the shape of 'c1' of Conv 'conv' is not known.*fixed"):
+    with pytest.raises(
+        ModelError,
+        match=r"net\.onnx: the shape of 'c1' of Conv 'conv' is not known; expected an input of fixed size",
+    ):
         count_onnx(model.SerializeToString(), "net.onnx")
 
 
@@ -195,7 +211,7 @@ class _TFLite:
 
 
 def _tflite_net(batch: int = 1) -> bytes:
-    """Grouped, depthwise, transposed, dense with a decoded kernel, and a matrix product without a constant."""
+    """Grouped, depthwise, transposed, dense with a decoded kernel, a product of activations."""
     net = _TFLite()
     image = net.tensor("image", (batch, 9, 9, 4), dynamic=batch == 1)
     grouped = net.tensor("grouped", (batch, 5, 5, 6), dynamic=True)
@@ -253,7 +269,7 @@ def test_tflite_impossible_shapes_are_refused() -> None:
     net = _TFLite()
     image, kernel = net.tensor("image", (1, 9, 9, 4)), net.tensor("w", (6, 4), stored=True)
     net.operator("CONV_2D", [image, kernel], net.tensor("out", (1, 9, 9, 6)))
-    with pytest.raises(ModelError, match=r"CONV_2D 'out' has data, weights and output of shapes .*\(6, 4\)"):
+    with pytest.raises(ModelError, match=r"CONV_2D 'out' has data .*, weights \(6, 4\)"):
         count_tflite(net.to_bytes(), "net.tflite")
 
 
@@ -292,10 +308,18 @@ WHOLE = {"tflite": _tflite_net(), "onnx": _conv_net()}
 def test_truncated_file_is_refused_or_lost_nothing(kind: str, data: st.DataObject) -> None:
     whole = WHOLE[kind]
     cut = whole[: data.draw(st.integers(0, len(whole) - 1))]
-    try:
+    with contextlib.suppress(ModelError):
         assert _count_bytes(cut) == _count_bytes(whole)
-    except ModelError:
-        pass
+
+
+def test_constant_that_ends_beyond_the_file_is_refused() -> None:
+    """As in a file cut short within its weights; the kernel w1 has 108 elements."""
+    whole, zeros = _tflite_net(), bytes(108)
+    assert whole.count((108).to_bytes(4, "little") + zeros) >= 1
+    length = len(whole).to_bytes(4, "little")
+    damaged = whole.replace((108).to_bytes(4, "little") + zeros, length + zeros)
+    with pytest.raises(ModelError, match=r"net\.tflite: \d+ bytes that are not a readable"):
+        count_tflite(damaged, "net.tflite")
 
 
 @pytest.mark.parametrize("kind", WHOLE)
@@ -311,17 +335,27 @@ def test_damaged_file_never_ends_in_a_traceback(kind: str, data: st.DataObject) 
     damaged = bytearray(WHOLE[kind])
     for _ in range(data.draw(st.integers(1, 4))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
-    try:
+    with contextlib.suppress(ModelError):
         assert _count_bytes(bytes(damaged)).macs >= 0
-    except ModelError:
-        pass
 
 
 def test_table_by_type_and_by_operator() -> None:
     complexity = count_onnx(_conv_net(), "net.onnx")
     by_type = render_complexity(complexity).splitlines()
-    assert [line.split("|")[1].strip() for line in by_type[2:7]] == ["Conv", "ConvTranspose", "Gemm", "MatMul", "total"]
-    assert [cell.strip() for cell in by_type[2].strip("| ").split("|")] == ["Conv", "3", "264", "5,196", "57.2%"]
+    assert [line.split("|")[1].strip() for line in by_type[2:7]] == [
+        "Conv",
+        "ConvTranspose",
+        "Gemm",
+        "MatMul",
+        "total",
+    ]
+    assert [cell.strip() for cell in by_type[2].strip("| ").split("|")] == [
+        "Conv",
+        "3",
+        "264",
+        "5,196",
+        "57.2%",
+    ]
     assert by_type[-1] == "553 parameters, 564 in all; 0.00 G MACs = 0.00 GFLOPs for one image."
     each = render_complexity(complexity, each=True).splitlines()
     assert [cell.strip() for cell in each[3].strip("| ").split("|")] == [
@@ -339,6 +373,6 @@ def test_counting_needs_no_tensorflow(tmp_path: Path) -> None:
     path.write_bytes(_tflite_net())
     code = (
         "import sys; import cxrs_bench.complexity as c; assert 'onnx' not in sys.modules;"
-        f"c.count_file({str(path)!r}); assert not {{'tensorflow', 'keras', 'torch'}} & set(sys.modules)"
+        f"c.count_file({str(path)!r}); assert not {{'tensorflow', 'keras'}} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": ":".join(sys.path)})

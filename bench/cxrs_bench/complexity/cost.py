@@ -11,10 +11,12 @@ class OperatorCost:
 
     Parameters
     ----------
-    name : the layer's or node's name; in a .tflite file that of its output tensor, up to a semicolon.
+    name : the layer's or node's name; in a .tflite file that of its output tensor, up to a
+        semicolon.
     operator : its type, in the words of its source: ``Conv2D``, ``Conv``, ``CONV_2D``.
     macs : multiply-accumulates for one image.
-    parameters : elements of its kernel; 0 where an earlier row already holds the same, shared kernel.
+    parameters : elements of its kernel; 0 where an earlier row already holds the same, shared
+        kernel.
     output_shape : with batch 1, in the layout of its source (Keras and TFLite NHWC, ONNX NCHW).
     """
 
@@ -39,18 +41,20 @@ class OperatorTotal:
 class Complexity:
     """The cost of a network for one image (batch 1).
 
-    MACs are those of convolutions and dense (matrix product) operators only, as published FLOPs are counted:
-    biases, batch normalization, activations, pooling and additions cost none here.
+    MACs are those of convolutions and dense (matrix product) operators only, as published FLOPs are
+    counted: biases, batch normalization, activations, pooling and additions cost none here.
 
     Parameters
     ----------
-    parameters : of a Keras model its trainable parameters, as papers count them (kernels, biases, batch-norm
-        gamma and beta); of a file the constant kernels of the counted operators, batch norm being folded.
+    parameters : of a Keras model its trainable parameters, as papers count them (kernels, biases,
+        batch-norm gamma and beta); of a file the constant kernels of the counted operators, batch
+        norm being folded.
     macs : the sum over `rows`.
     rows : one `OperatorCost` per counted operator, in graph order.
-    other_parameters : what `parameters` leaves out: of a Keras model its non-trainable parameters (batch-norm
-        mean and variance); of a file the biases of the counted operators.
-    unknown : types of operators that no counter and no list of free operators knows. Their MACs are missing.
+    other_parameters : what `parameters` leaves out: of a Keras model its non-trainable parameters
+        (batch-norm mean and variance); of a file the biases of the counted operators.
+    unknown : types of operators that no counter and no list of free operators knows. Their MACs are
+        missing.
     """
 
     parameters: int
@@ -71,7 +75,7 @@ class Complexity:
 
     @property
     def kernel_parameters(self) -> int:
-        """Kernel elements over all rows: the number that a Keras model and its exported files share."""
+        """Kernel elements over all rows, which a Keras model and its exported files share."""
         return sum(row.parameters for row in self.rows)
 
     def by_operator(self) -> dict[str, OperatorTotal]:

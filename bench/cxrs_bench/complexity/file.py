@@ -12,11 +12,13 @@ from cxrs_edge.errors import ModelError
 
 
 def count_file(path: str | os.PathLike[str]) -> Complexity:
-    """Count the parameters and MACs of a .tflite or .onnx file, told apart by content, for one image.
+    """Count the parameters and MACs of a .tflite or .onnx file, told apart by content, for one
+    image.
 
     Raises
     ------
-    ModelError : the file can't be opened, is neither format, is damaged, or has shapes that aren't fixed.
+    ModelError : the file can't be opened, is neither format, is damaged, or has shapes that aren't
+        fixed.
     MissingDependency : the package that reads its format isn't installed.
     """
     path = Path(path)

@@ -7,35 +7,35 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from cxrs_bench.complexity.cost import Complexity
-from cxrs_bench.complexity.tally import Node, Rule, Shape, Tensor, tally
+from cxrs_bench.complexity.tally import Node, Rule, Shape, Shapes, Tensor, tally
 from cxrs_edge.errors import MissingDependency, ModelError
 
 if TYPE_CHECKING:
     import onnx
 
 
-def _conv(data: Shape, weights: Shape, output: Shape) -> int:
+def _conv(shapes: Shapes) -> int:
     """Weights are out x (in / groups) x kernel, for every element of the output."""
-    out, *per_output = weights
-    if len(weights) != len(output) or out != output[1]:
+    out, *per_output = shapes.weights
+    if len(shapes.weights) != len(shapes.output) or out != shapes.output[1]:
         raise ValueError
-    return math.prod(output) * math.prod(per_output)
+    return math.prod(shapes.output) * math.prod(per_output)
 
 
-def _transposed(data: Shape, weights: Shape, output: Shape) -> int:
-    """Weights are in x (out / groups) x kernel: each element of the input is multiplied by all but `in` of them."""
-    _, *per_input = weights
-    return math.prod(data) * math.prod(per_input)
+def _transposed(shapes: Shapes) -> int:
+    """Weights are in x (out / groups) x kernel, for every position of the input."""
+    _, *per_input = shapes.weights
+    return math.prod(shapes.data) * math.prod(per_input)
 
 
-def _gemm(data: Shape, weights: Shape, output: Shape) -> int:
+def _gemm(shapes: Shapes) -> int:
     """The first factor holds rows x summed elements, transposed or not."""
-    rows, _ = output
-    return math.prod(output) * (math.prod(data) // rows)
+    rows, _ = shapes.output
+    return math.prod(shapes.output) * (math.prod(shapes.data) // rows)
 
 
-def _matmul(data: Shape, weights: Shape, output: Shape) -> int:
-    return math.prod(output) * data[-1]
+def _matmul(shapes: Shapes) -> int:
+    return math.prod(shapes.output) * shapes.data[-1]
 
 
 _RULES = {
@@ -51,20 +51,22 @@ _RULES = {
 
 _FREE = frozenset(
     """
-    Abs Add ArgMax ArgMin AveragePool BatchNormalization Cast Ceil Clip Concat Constant ConstantOfShape
-    DepthToSpace DequantizeLinear Div Dropout DynamicQuantizeLinear Elu Equal Erf Exp Expand Flatten Floor Gather
-    Gelu GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual HardSigmoid HardSwish Identity LeakyRelu Less
-    LessOrEqual Log LogSoftmax Max MaxPool Min Mul Neg Not Or And PRelu Pad Pow QuantizeLinear Range Reciprocal
-    ReduceMax ReduceMean ReduceMin ReduceSum Relu Reshape Resize Round Selu Shape Sigmoid Slice Softmax Softplus
-    SpaceToDepth Split Sqrt Squeeze Sub Sum Tanh Tile Transpose Unsqueeze Where
-    """.split()
+    Abs Add ArgMax ArgMin AveragePool BatchNormalization Cast Ceil Clip Concat Constant
+    ConstantOfShape DepthToSpace DequantizeLinear Div Dropout DynamicQuantizeLinear Elu Equal Erf
+    Exp Expand Flatten Floor Gather Gelu GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual
+    HardSigmoid HardSwish Identity LeakyRelu Less LessOrEqual Log LogSoftmax Max MaxPool Min Mul Neg
+    Not Or And PRelu Pad Pow QuantizeLinear Range Reciprocal ReduceMax ReduceMean ReduceMin
+    ReduceSum Relu Reshape Resize Round Selu Shape Sigmoid Slice Softmax Softplus SpaceToDepth Split
+    Sqrt Squeeze Sub Sum Tanh Tile Transpose Unsqueeze Where
+    """.split()  # noqa: SIM905
 )
-"""Operators without a MAC by this package's definition: element-wise, pooling, reduction and data movement."""
+"""Operators without a counted MAC: element-wise, pooling, reduction and data movement."""
 
 _CARRIERS = frozenset(
-    "Cast DequantizeLinear Identity QuantizeLinear Reshape Squeeze Transpose Unsqueeze".split()
+    {"Cast", "DequantizeLinear", "Identity", "QuantizeLinear"}
+    | {"Reshape", "Squeeze", "Transpose", "Unsqueeze"}
 )
-"""Operators that keep a constant's elements: quantized weights reach their operator through these."""
+"""Operators that keep a constant's elements: quantized weights come through these."""
 
 _DEFAULT_DOMAINS = ("", "ai.onnx")
 
@@ -74,7 +76,8 @@ def count_onnx(data: bytes, subject: str) -> Complexity:
 
     Raises
     ------
-    ModelError : not a whole ONNX model, contradictory or unknown shapes, or an input with a batch other than 1.
+    ModelError : not a whole ONNX model, contradictory or unknown shapes, or an input with a batch
+        other than 1.
     MissingDependency : onnx isn't installed.
     """
     try:
@@ -102,10 +105,11 @@ def _decode(data: bytes, subject: str) -> onnx.ModelProto:
         reason = "no graph or no operator set"
     except DecodeError as error:
         model, reason = onnx.ModelProto(), _first_line(error)
-    # Protobuf takes many a truncated file, even an empty one, for a message without some of its fields.
+    # Protobuf takes many a truncated file, even an empty one, for a message without some of its
+    # fields.
     if not (model.ir_version and model.opset_import and model.graph.node):
         raise ModelError(
-            f"{subject}: {len(data)} bytes that are neither a .tflite nor an .onnx file ({reason}); "
+            f"{subject}: {len(data)} bytes that are no .tflite and no .onnx file ({reason}); "
             "expected a whole model file; copy or export it again"
         )
     return model

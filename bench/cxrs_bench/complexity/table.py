@@ -12,19 +12,31 @@ _Row = tuple[str, ...]
 def render_complexity(complexity: Complexity, *, each: bool = False) -> str:
     """Render as a Markdown table, one line per type of operator, or `each` operator in graph order.
 
-    The last row is the total; the line below the table has all parameters, FLOPs, and the types of operators that
-    could not be counted.
+    The last row is the total; the line below the table has all parameters, FLOPs, and the types of
+    operators that could not be counted.
     """
     if each:
         header: _Row = ("name", "operator", "output", "parameters", "MACs")
         body = [
-            (row.name, row.operator, " x ".join(map(str, row.output_shape)), f"{row.parameters:,}", f"{row.macs:,}")
+            (
+                row.name,
+                row.operator,
+                " x ".join(map(str, row.output_shape)),
+                f"{row.parameters:,}",
+                f"{row.macs:,}",
+            )
             for row in complexity.rows
         ]
     else:
         header = ("operator", "count", "parameters", "MACs", "share")
         body = [
-            (total.operator, str(total.count), f"{total.parameters:,}", f"{total.macs:,}", _share(total.macs, complexity))
+            (
+                total.operator,
+                str(total.count),
+                f"{total.parameters:,}",
+                f"{total.macs:,}",
+                _share(total.macs, complexity),
+            )
             for total in complexity.by_operator().values()
         ]
     return "\n".join((*_table(header, [*body, _total(complexity, each)]), "", _summary(complexity)))
@@ -55,7 +67,10 @@ def _table(header: _Row, body: Sequence[_Row]) -> list[str]:
     """Lines of a padded table; numbers are aligned right."""
     widths = [max(len(row[i]) for row in (header, *body)) for i in range(len(header))]
     left = [not any(char.isdigit() for char in body[-1][i]) for i in range(len(header))]
-    rule = ("-" * width if is_left else "-" * (width - 1) + ":" for width, is_left in zip(widths, left, strict=True))
+    rule = (
+        "-" * width if is_left else "-" * (width - 1) + ":"
+        for width, is_left in zip(widths, left, strict=True)
+    )
     lines = [
         " | ".join(
             cell.ljust(width) if is_left else cell.rjust(width)

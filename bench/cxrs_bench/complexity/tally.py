@@ -13,6 +13,15 @@ Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
+class Shapes:
+    """Shapes of what an operator reads, of its kernel, and of its output."""
+
+    data: Shape
+    weights: Shape
+    output: Shape
+
+
+@dataclass(frozen=True)
 class Tensor:
     """An operand.
 
@@ -20,7 +29,7 @@ class Tensor:
     ----------
     name : as in the file.
     shape : None where the file doesn't tell it.
-    constant : identity of the stored constant that the operand is (possibly dequantized), else None.
+    constant : identity of the stored constant that the operand is (or decodes), else None.
     """
 
     name: str
@@ -47,21 +56,24 @@ class Rule:
     data : index of the input that the operator reads.
     weights : index of the input that it is multiplied by.
     bias : index of the input that is added, or None where the type has none.
-    macs : (data shape, weights shape, output shape) -> MACs; raises ValueError or IndexError for a rank it can't be.
+    macs : raises ValueError or IndexError for ranks that the operator can't have.
     """
 
     data: int
     weights: int
     bias: int | None
-    macs: Callable[[Shape, Shape, Shape], int]
+    macs: Callable[[Shapes], int]
 
 
-def tally(nodes: Iterable[Node], rules: Mapping[str, Rule], free: Collection[str], subject: str) -> Complexity:
-    """Count the nodes that have a rule, and name the types that are neither in `rules` nor in `free`.
+def tally(
+    nodes: Iterable[Node], rules: Mapping[str, Rule], free: Collection[str], subject: str
+) -> Complexity:
+    """Count the nodes that have a rule; name the types that are neither in `rules` nor in `free`.
 
     Raises
     ------
-    ModelError : a counted operator lacks an operand or a known shape; the message starts with `subject`.
+    ModelError : a counted operator lacks an operand or a known shape; the message starts with
+        `subject`.
     """
     rows, seen, unknown = [], set[str](), dict[str, None]()
     biases = 0
@@ -83,17 +95,16 @@ def tally(nodes: Iterable[Node], rules: Mapping[str, Rule], free: Collection[str
 
 def _cost(node: Node, rule: Rule, seen: set[str], subject: str) -> OperatorCost:
     data, weights = _operand(node, rule.data), _operand(node, rule.weights)
-    output_shape = _known(node.output, node, subject)
-    shapes = _known(data, node, subject), _known(weights, node, subject), output_shape
+    shapes = Shapes(*(_known(tensor, node, subject) for tensor in (data, weights, node.output)))
     try:
-        macs = rule.macs(*shapes)
+        macs = rule.macs(shapes)
     except (ValueError, IndexError, ZeroDivisionError):
         raise ModelError(
-            f"{subject}: {node.operator} {node.name!r} has data, weights and output of shapes "
-            f"{', '.join(map(str, shapes))}; expected the ranks of its format; export the model again"
+            f"{subject}: {node.operator} {node.name!r} has data {shapes.data}, weights {shapes.weights} "
+            f"and output {shapes.output}; expected shapes that fit its type; export it again"
         ) from None
     parameters = sum(_fresh_elements(tensor, seen) for tensor in (data, weights))
-    return OperatorCost(node.name, node.operator, macs, parameters, output_shape)
+    return OperatorCost(node.name, node.operator, macs, parameters, shapes.output)
 
 
 def _operand(node: Node, index: int | None) -> Tensor | None:
@@ -104,8 +115,8 @@ def _known(tensor: Tensor | None, node: Node, subject: str) -> Shape:
     if tensor is None or tensor.shape is None:
         lost = "an operand" if tensor is None else f"the shape of {tensor.name!r}"
         raise ModelError(
-            f"{subject}: {lost} of {node.operator} {node.name!r} is not known; expected a model whose input has "
-            "a fixed height and width; export it with a fixed input size"
+            f"{subject}: {lost} of {node.operator} {node.name!r} is not known; "
+            "expected an input of fixed size with batch 1; export it so"
         )
     return tensor.shape
 

@@ -1,7 +1,8 @@
 """Count a .tflite file by reading its flatbuffer, with the schema that ai-edge-litert brings.
 
-Nothing is run, so no delegate and no kernel is needed. Whatever follows the flatbuffer (the model card) is not
-looked at. Only the main subgraph is counted: operators that call another (WHILE, IF) are reported as unknown.
+Nothing is run, so no delegate and no kernel is needed. Whatever follows the flatbuffer (the model
+card) is not looked at. Only the main subgraph is counted: operators that call another (WHILE, IF)
+are reported as unknown.
 """
 
 from __future__ import annotations
@@ -12,51 +13,51 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from cxrs_bench.complexity.cost import Complexity
-from cxrs_bench.complexity.tally import Node, Rule, Shape, Tensor, tally
+from cxrs_bench.complexity.tally import Node, Rule, Shapes, Tensor, tally
 from cxrs_edge.errors import MissingDependency, ModelError
 
 IDENTIFIER = b"TFL3"
 """Bytes 4 to 8 of every .tflite file."""
 
-# What the flatbuffers runtime raises, at random, for offsets that lead nowhere: it has no verifier in Python.
+# What flatbuffers raises, at random, for offsets that lead nowhere: it has no verifier in Python.
 _BROKEN = (struct.error, AttributeError, IndexError, OverflowError, TypeError, ValueError)
 
 
-def _conv(data: Shape, weights: Shape, output: Shape) -> int:
+def _conv(shapes: Shapes) -> int:
     """Weights are out x kernel x (in / groups), for every element of the output."""
-    out, *per_output = weights
-    if len(weights) != len(output) or out != output[-1]:
+    out, *per_output = shapes.weights
+    if len(shapes.weights) != len(shapes.output) or out != shapes.output[-1]:
         raise ValueError
-    return math.prod(output) * math.prod(per_output)
+    return math.prod(shapes.output) * math.prod(per_output)
 
 
-def _depthwise(data: Shape, weights: Shape, output: Shape) -> int:
+def _depthwise(shapes: Shapes) -> int:
     """Weights are 1 x height x width x out."""
-    _, height, width, _ = weights
-    return math.prod(output) * height * width
+    _, height, width, _ = shapes.weights
+    return math.prod(shapes.output) * height * width
 
 
-def _conv_3d(data: Shape, weights: Shape, output: Shape) -> int:
+def _conv_3d(shapes: Shapes) -> int:
     """Weights are depth x height x width x (in / groups) x out."""
-    *per_output, _ = weights
-    return math.prod(output) * math.prod(per_output)
+    *per_output, _ = shapes.weights
+    return math.prod(shapes.output) * math.prod(per_output)
 
 
-def _transposed(data: Shape, weights: Shape, output: Shape) -> int:
-    """Weights are out x height x width x in: each element of the input is multiplied by all but `in` of them."""
-    out, height, width, _ = weights
-    return math.prod(data) * out * height * width
+def _transposed(shapes: Shapes) -> int:
+    """Weights are out x height x width x in, for every position of the input."""
+    out, height, width, _ = shapes.weights
+    return math.prod(shapes.data) * out * height * width
 
 
-def _dense(data: Shape, weights: Shape, output: Shape) -> int:
+def _dense(shapes: Shapes) -> int:
     """Weights are out x in."""
-    _, inputs = weights
-    return math.prod(output) * inputs
+    _, inputs = shapes.weights
+    return math.prod(shapes.output) * inputs
 
 
-def _matmul(data: Shape, weights: Shape, output: Shape) -> int:
-    """Either factor may be stored transposed; the first holds output[-2] x summed elements in both cases."""
-    return math.prod(output) * (data[-2] * data[-1] // output[-2])
+def _matmul(shapes: Shapes) -> int:
+    """Transposed or not, the first factor holds output[-2] x summed elements."""
+    return math.prod(shapes.output) * (shapes.data[-2] * shapes.data[-1] // shapes.output[-2])
 
 
 _RULES = {
@@ -70,20 +71,24 @@ _RULES = {
 
 _FREE = frozenset(
     """
-    ABS ADD ADD_N ARG_MAX ARG_MIN AVERAGE_POOL_2D BATCH_TO_SPACE_ND BROADCAST_ARGS BROADCAST_TO CAST CEIL
-    CONCATENATION DENSIFY DEPTH_TO_SPACE DEQUANTIZE DIV ELU EQUAL EXP EXPAND_DIMS FAKE_QUANT FILL FLOOR FLOOR_DIV
-    GATHER GATHER_ND GELU GREATER GREATER_EQUAL HARD_SWISH L2_NORMALIZATION LEAKY_RELU LESS LESS_EQUAL LOG
-    LOGICAL_AND LOGICAL_NOT LOGICAL_OR LOGISTIC LOG_SOFTMAX MAXIMUM MAX_POOL_2D MEAN MINIMUM MIRROR_PAD MUL NEG
-    NOT_EQUAL PACK PAD PADV2 POW PRELU QUANTIZE RANGE REDUCE_MAX REDUCE_MIN RELU RELU6 RELU_0_TO_1 RELU_N1_TO_1
-    RESHAPE RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR REVERSE_V2 ROUND RSQRT SELECT SELECT_V2 SHAPE SLICE SOFTMAX
-    SPACE_TO_BATCH_ND SPACE_TO_DEPTH SPLIT SPLIT_V SQRT SQUARE SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM
-    TANH TILE TRANSPOSE UNPACK WHERE ZEROS_LIKE
-    """.split()
+    ABS ADD ADD_N ARG_MAX ARG_MIN AVERAGE_POOL_2D BATCH_TO_SPACE_ND BROADCAST_ARGS BROADCAST_TO CAST
+    CEIL CONCATENATION DENSIFY DEPTH_TO_SPACE DEQUANTIZE DIV ELU EQUAL EXP EXPAND_DIMS FAKE_QUANT
+    FILL FLOOR FLOOR_DIV GATHER GATHER_ND GELU GREATER GREATER_EQUAL HARD_SWISH L2_NORMALIZATION
+    LEAKY_RELU LESS LESS_EQUAL LOG LOGICAL_AND LOGICAL_NOT LOGICAL_OR LOGISTIC LOG_SOFTMAX MAXIMUM
+    MAX_POOL_2D MEAN MINIMUM MIRROR_PAD MUL NEG NOT_EQUAL PACK PAD PADV2 POW PRELU QUANTIZE RANGE
+    REDUCE_MAX REDUCE_MIN RELU RELU6 RELU_0_TO_1 RELU_N1_TO_1 RESHAPE RESIZE_BILINEAR
+    RESIZE_NEAREST_NEIGHBOR REVERSE_V2 ROUND RSQRT SELECT SELECT_V2 SHAPE SLICE SOFTMAX
+    SPACE_TO_BATCH_ND SPACE_TO_DEPTH SPLIT SPLIT_V SQRT SQUARE SQUARED_DIFFERENCE SQUEEZE
+    STRIDED_SLICE SUB SUM TANH TILE TRANSPOSE UNPACK WHERE ZEROS_LIKE
+    """.split()  # noqa: SIM905
 )
-"""Operators without a MAC by this package's definition: element-wise, pooling, reduction and data movement."""
+"""Operators without a counted MAC: element-wise, pooling, reduction and data movement."""
+
+_MOVERS = frozenset({"RESHAPE", "SPACE_TO_BATCH_ND"})
+"""Operators that keep all elements, but may move them from the image's axes to the batch axis."""
 
 _DECODERS = frozenset({"DEQUANTIZE", "DENSIFY", "CAST"})
-"""Operators that keep a constant's elements: float16 and sparse weights reach their operator through these."""
+"""Operators that keep a constant's elements: float16 and sparse weights come through these."""
 
 
 def count_tflite(data: bytes, subject: str) -> Complexity:
@@ -91,7 +96,8 @@ def count_tflite(data: bytes, subject: str) -> Complexity:
 
     Raises
     ------
-    ModelError : unreadable or truncated, an input with a batch other than 1, or with a dynamic size.
+    ModelError : unreadable or truncated, an input with a batch other than 1 or a dynamic size, or a
+        dynamic batch that the graph mixes with the image, as dilated convolutions do.
     MissingDependency : ai-edge-litert isn't installed.
     """
     try:
@@ -112,6 +118,8 @@ def count_tflite(data: bytes, subject: str) -> Complexity:
         ) from None
     for tensor in inputs:
         _check_input(tensor, subject)
+    for node in nodes:
+        _check_batch_kept(node, subject)
     return tally(nodes, _RULES, _FREE, subject)
 
 
@@ -144,9 +152,7 @@ def _operator_names(schema: Any) -> dict[int, str]:
     return {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
 
 
-def _read_nodes(
-    model: Any, graph: Any, tensors: Sequence[Tensor], names: dict[int, str]
-) -> Iterator[Node]:
+def _read_nodes(model: Any, graph: Any, tensors: Sequence[Tensor], names: dict[int, str]) -> Iterator[Node]:
     decoded: dict[int, str | None] = {}
     for number in range(graph.OperatorsLength()):
         operator = graph.Operators(number)
@@ -159,7 +165,7 @@ def _read_nodes(
         if kind in _DECODERS and operands and operands[0] is not None:
             decoded[outputs[0]] = operands[0].constant
         output = tensors[outputs[0]]
-        # Fusing joins the names of all that was fused by semicolons; the first is enough to find the operator.
+        # Fusing joins the names of all that was fused by semicolons; the first tells which it is.
         yield Node(output.name.partition(";")[0], kind, operands, output)
 
 
@@ -167,7 +173,7 @@ def _read_kind(model: Any, index: int, names: dict[int, str]) -> str:
     if index >= model.OperatorCodesLength():
         raise IndexError(f"operator code {index} of {model.OperatorCodesLength()}")
     code = model.OperatorCodes(index)
-    # Codes below 127 are in the old 8-bit field too; files from before the new field have only that.
+    # Codes below 127 are in the old 8-bit field too, in old files only there.
     number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
     if names.get(number) == "CUSTOM":
         return f"CUSTOM {code.CustomCode().decode('utf-8', 'replace')}"
@@ -186,6 +192,18 @@ def _check_input(tensor: Tensor, subject: str) -> None:
     if tensor.shape is None or tensor.shape[:1] not in ((), (1,)):
         got = "a dynamic size" if tensor.shape is None else f"shape {tensor.shape}"
         raise ModelError(
-            f"{subject}: input {tensor.name!r} has {got}; expected one image of a fixed size (batch 1 or dynamic); "
-            "export it so"
+            f"{subject}: input {tensor.name!r} has {got}; "
+            "expected one image of a fixed size (batch 1 or dynamic); export it so"
+        )
+
+
+def _check_batch_kept(node: Node, subject: str) -> None:
+    """A dynamic batch axis is stored as length 1, even where pixels were moved into it."""
+    data = node.inputs[0] if node.operator in _MOVERS and node.inputs else None
+    if data is None or data.shape is None or node.output.shape is None:
+        return
+    if math.prod(node.output.shape) < math.prod(data.shape):
+        raise ModelError(
+            f"{subject}: {node.operator} {node.name!r} moves pixels into a dynamic batch; "
+            "expected a model with a fixed batch of 1; export it so"
         )

@@ -1,0 +1,186 @@
+"""Labelled sets of chest X-rays: which image, whose, which level, which split.
+
+Two formats: a folder with ``labels.csv`` and ``images/`` (columns ``image_id, patient_id, level, split`` and,
+where given, ``fold, source, level_basis, licence``), and COVIDxSev text files (github lindawangg/COVID-Net):
+``patient file level source`` a line, with a folder of images.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cxrs_edge.errors import DataError
+
+LEVELS = (0, 1, 2)
+REQUIRED_COLUMNS = ("image_id", "patient_id", "level", "split")
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """One X-ray with its level: 0 (no zone with opacity), 1 (one or two zones) or 2 (three or more)."""
+
+    image_id: str
+    path: Path
+    patient: str
+    level: int
+    split: str
+    fold: int = -1
+    source: str = ""
+    basis: str = ""
+    licence: str = ""
+
+
+LabelledSet = tuple[LabelledImage, ...]
+
+
+def read_labelled(path: Path, *, images: Path | None = None) -> LabelledSet:
+    """Read a labelled set of either format; patients shared between its splits are refused by name.
+
+    Parameters
+    ----------
+    path : a folder with ``labels.csv``, that file itself, or a COVIDxSev ``.txt`` list.
+    images : folder of the images; default ``images/`` beside ``labels.csv``, or the folder of the list.
+    """
+    if path.is_dir():
+        path = path / "labels.csv"
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; expected labels.csv or a COVIDxSev .txt list")
+    try:
+        if path.suffix == ".txt":
+            rows = _read_covidxsev(path, images or path.parent)
+        else:
+            rows = _read_csv(path, images or path.parent / "images")
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: can't be read: {error}") from error
+    if not rows:
+        raise DataError(f"{path}: no images; expected at least one row")
+    _refuse_duplicates(rows, path)
+    refuse_shared_patients(rows)
+    return rows
+
+
+def refuse_shared_patients(*sets: LabelledSet) -> None:
+    """Raise `DataError` naming the patients that are in more than one split."""
+    splits: dict[str, set[str]] = {}
+    for image in (image for rows in sets for image in rows):
+        splits.setdefault(image.patient, set()).add(image.split)
+    shared = sorted(patient for patient, found in splits.items() if len(found) > 1)
+    if shared:
+        names = ", ".join(f"{p} ({' and '.join(sorted(splits[p]))})" for p in shared[:5])
+        more = f" and {len(shared) - 5} more" if len(shared) > 5 else ""
+        raise DataError(
+            f"{len(shared)} patients are in more than one split: {names}{more}; "
+            "expected every patient's images in one split; move them together"
+        )
+
+
+def in_split(rows: LabelledSet, split: str, levels: Sequence[int] = LEVELS) -> LabelledSet:
+    """The rows of one split (``all`` for every one) with one of the levels."""
+    chosen = tuple(r for r in rows if split in ("all", r.split) and r.level in levels)
+    if not chosen:
+        have = ", ".join(sorted({r.split for r in rows}))
+        raise DataError(
+            f"split {split!r}: no images with level {' or '.join(map(str, levels))}; the set has: {have}"
+        )
+    return chosen
+
+
+def without_no_derivatives(rows: LabelledSet) -> LabelledSet:
+    """Leave out images whose licence forbids derivatives (CC ... ND): they may be judged on, not trained on."""
+    return tuple(r for r in rows if "ND" not in r.licence.upper().replace("-", " ").split())
+
+
+def set_digest(rows: LabelledSet) -> str:
+    """SHA-256 over ids, patients and levels: names the exact data a model was trained on."""
+    lines = sorted(f"{r.image_id}\t{r.patient}\t{r.level}\n" for r in rows)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _read_csv(path: Path, images: Path) -> LabelledSet:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        missing = [c for c in REQUIRED_COLUMNS if c not in (reader.fieldnames or ())]
+        if missing:
+            raise DataError(f"{path}: no column {', '.join(missing)}; expected {', '.join(REQUIRED_COLUMNS)}")
+        return tuple(_from_row(row, f"{path}:{reader.line_num}", images) for row in reader)
+
+
+def _from_row(row: dict[str, str | None], where: str, images: Path) -> LabelledImage:
+    image_id, patient, split = (_filled(row, key, where) for key in ("image_id", "patient_id", "split"))
+    return LabelledImage(
+        image_id=image_id,
+        path=_image_path(images, image_id if Path(image_id).suffix else f"{image_id}.jpg", where),
+        patient=patient,
+        level=_integer(row, "level", where, LEVELS),
+        split=split,
+        fold=_integer(row, "fold", where, range(-1, 100)) if row.get("fold") else -1,
+        source=row.get("source") or "",
+        basis=row.get("level_basis") or "",
+        licence=row.get("licence") or "",
+    )
+
+
+def _read_covidxsev(path: Path, images: Path) -> LabelledSet:
+    split = next((name for name in ("train", "test", "val") if name in path.stem.lower()), path.stem)
+    words = {f"level{level}": level for level in LEVELS}
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        where, parts = f"{path}:{number}", line.split()
+        if len(parts) != 4:
+            raise DataError(f"{where}: {len(parts)} words; expected: patient file level source")
+        patient, file, level, source = parts
+        if level not in words:
+            raise DataError(f"{where}: level {level!r}; expected one of {', '.join(words)}")
+        rows.append(
+            LabelledImage(
+                image_id=Path(file).stem,
+                path=_image_path(images, file, where),
+                patient=patient,
+                level=words[level],
+                split=split,
+                source=source,
+            )
+        )
+    return tuple(rows)
+
+
+def _image_path(images: Path, file: str, where: str) -> Path:
+    path = images / file
+    # A list from elsewhere must not make the program read files outside the folder it was given.
+    if Path(file).is_absolute() or ".." in Path(file).parts:
+        raise DataError(f"{where}: file {file!r}; expected a name inside {images}")
+    return path
+
+
+def _filled(row: dict[str, str | None], key: str, where: str) -> str:
+    value = (row.get(key) or "").strip()
+    if not value:
+        raise DataError(f"{where}: {key} is empty; expected a value")
+    return value
+
+
+def _integer(row: dict[str, str | None], key: str, where: str, allowed: Iterable[int]) -> int:
+    text = (row.get(key) or "").strip()
+    choices = list(allowed)
+    if text not in {str(choice) for choice in choices}:
+        raise DataError(f"{where}: {key} {text!r}; expected {choices[0]} to {choices[-1]}")
+    return int(text)
+
+
+def _refuse_duplicates(rows: LabelledSet, path: Path) -> None:
+    seen: set[str] = set()
+    for row in rows:
+        if row.image_id in seen:
+            raise DataError(f"{path}: image_id {row.image_id} stands twice; expected it once")
+        seen.add(row.image_id)
+
+
+def with_split(rows: LabelledSet, split: str) -> LabelledSet:
+    """The same rows under another split's name."""
+    return tuple(replace(row, split=split) for row in rows)

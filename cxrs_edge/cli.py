@@ -1,0 +1,247 @@
+"""The command line: the only file that prints, and the one place that turns errors into exit statuses.
+
+Exit status: 0 every input got an answer, 1 some input or the command ended in an error, 2 wrong usage,
+130 interrupted, 141 the reader of the output went away; an error of its own kind may own another.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from cxrs_edge.engines.registry import ENGINES
+from cxrs_edge.engines.threads import MAX_THREADS
+from cxrs_edge.errors import CxrsError, MissingDependency
+from cxrs_edge.version import __version__
+
+if TYPE_CHECKING:
+    from cxrs_edge.grade import Failure, Grade
+    from cxrs_edge.grader import Grader
+    from cxrs_edge.render import Style
+
+T = TypeVar("T")
+
+STDIN = "-"
+INTERRUPTED, OUTPUT_CLOSED = 130, 141
+"""128 + SIGINT and 128 + SIGPIPE, as shells report them."""
+
+
+@dataclass(frozen=True)
+class Lazy:
+    """A command whose module is imported when it is called; its short help is told without."""
+
+    module: str
+    extra: str
+    short_help: str
+
+
+COMMANDS: Mapping[str, Lazy] = {
+    "train": Lazy("cxrs_export.cli", "export", "Train the network on your own labelled X-rays."),
+    "export": Lazy("cxrs_export.cli", "export", "Convert a trained network to int8 TFLite and ONNX."),
+    "evaluate": Lazy("cxrs_bench.cli", "bench", "Measure a model's accuracy on labelled X-rays."),
+    "complexity": Lazy("cxrs_bench.cli", "bench", "Count a model file's parameters and MACs."),
+    "phantom": Lazy("cxrs_bench.cli", "bench", "Draw synthetic X-rays to try the pipeline with."),
+}
+
+
+class Commands(click.Group):
+    """Imports a command when it is called, and reports what fails in it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands here, then the lazy ones, in the order of their use."""
+        return [*self.commands, *COMMANDS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a lazy command; raises `MissingDependency` when its module needs what isn't installed."""
+        lazy = COMMANDS.get(cmd_name)
+        if lazy is None:
+            return super().get_command(ctx, cmd_name)
+        try:
+            command: click.Command = getattr(importlib.import_module(lazy.module), cmd_name)
+        except ModuleNotFoundError as error:
+            raise MissingDependency(str(error.name).split(".")[0], lazy.extra) from error
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing any."""
+        here = {name: command.get_short_help_str(80) for name, command in self.commands.items()}
+        lazy = {name: command.short_help for name, command in COMMANDS.items()}
+        with formatter.section("Commands"):
+            formatter.write_dl(list({**here, **lazy}.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; whatever a user or a file can cause ends in one line and a status."""
+        try:
+            return super().invoke(ctx)
+        except CxrsError as error:
+            from cxrs_edge.render import printable
+
+            click.echo(f"Error: {printable(str(error))}", err=True)
+            ctx.exit(error.exit_status)
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            ctx.exit(INTERRUPTED)
+        except BrokenPipeError:
+            # What is still buffered would raise again when the interpreter flushes it at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(OUTPUT_CLOSED)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", prog_name="cxrs-edge")
+def main() -> None:
+    """Airspace severity from one chest X-ray, on the device: COVID-Net CXR-S.
+
+    Research software: not a medical device, not for patient care.
+
+    \b
+    Example:
+      cxrs-edge predict scan.png
+    """
+    # A file name that the console's encoding lacks must not end the program.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+@main.command(short_help="Grade X-rays: files, folders, or - for standard input.")
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path())
+@click.option(
+    "--model",
+    metavar="FILE",
+    type=click.Path(),
+    help="A .tflite or .onnx file written by `cxrs-edge export`, instead of the bundled model.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", *(entry.name for entry in ENGINES)]),
+    default="auto",
+    show_default=True,
+    help="What runs the model; auto is the first installed one.",
+)
+@click.option(
+    "--threads",
+    metavar="N",
+    type=click.IntRange(1, MAX_THREADS),
+    help="Threads to compute with; by default one for each physical core.",
+)
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["text", "json", "csv"]),
+    default="text",
+    show_default=True,
+    help="json is JSON Lines, one object for each image.",
+)
+@click.pass_context
+def predict(
+    ctx: click.Context,
+    paths: tuple[str, ...],
+    model: str | None,
+    engine: str,
+    threads: int | None,
+    style: Style,
+) -> None:
+    """Grade PNG, JPEG, TIFF or BMP X-rays of the chest, seen from the front.
+
+    One result for each image, in the order given, as soon as it is there. A folder stands for the images in
+    it and below it, sorted. A bad file doesn't stop the others: the exit status is 0 if every input got an
+    answer, else 1.
+
+    \b
+    Examples:
+      cxrs-edge predict scan.png
+      cxrs-edge predict scans/ --format csv > grades.csv
+      cxrs-edge predict - < scan.png
+    """
+    from cxrs_edge.grade import Failure
+    from cxrs_edge.grader import Grader
+    from cxrs_edge.inputs import find_images
+    from cxrs_edge.render import RESEARCH_USE, csv_header, render
+
+    grader = Grader.open(model, engine, threads) if model else Grader.bundled(engine, threads)
+    click.echo(f"{_choice(grader)}\n{RESEARCH_USE}", err=True)
+    if style == "csv":
+        click.echo(csv_header())
+    inputs, failed = list(find_images(paths)), 0
+    for item in _with_progress(inputs):
+        result = item if isinstance(item, Failure) else _grade(grader, item)
+        failed += isinstance(result, Failure)
+        click.echo(render(result, style), err=style == "text" and isinstance(result, Failure))
+    if failed:
+        click.echo(f"{failed} of {len(inputs)} inputs got no grade.", err=True)
+        ctx.exit(1)
+
+
+@main.command(short_help="Show a model's card, and what this machine would run it with.")
+@click.argument("model", required=False, type=click.Path())
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+)
+def info(model: str | None, style: str) -> None:
+    """Show the card inside a MODEL file, by default the bundled one, and the engines of this machine.
+
+    \b
+    Examples:
+      cxrs-edge info
+      cxrs-edge info my-model.onnx --format json
+    """
+    import json
+
+    from cxrs_edge.engines.registry import choose_engine
+    from cxrs_edge.grader import bundled_path
+    from cxrs_edge.info import describe, render_info
+    from cxrs_edge.model_file import read_model_file
+
+    description = describe(read_model_file(model or bundled_path(choose_engine().kind)))
+    click.echo(json.dumps(description) if style == "json" else render_info(description))
+
+
+def _grade(grader: Grader, path: str) -> Grade | Failure:
+    from cxrs_edge.grade import Failure
+
+    try:
+        if path == STDIN:
+            return grader.grade(_read_stdin(), name="stdin")
+        return grader.grade(path)
+    except CxrsError as error:
+        return Failure.of("stdin" if path == STDIN else path, error)
+
+
+def _read_stdin() -> bytes:
+    from cxrs_edge.image import MAX_BYTES
+
+    # One more byte than is allowed, so that reading finds it too large.
+    return click.get_binary_stream("stdin").read(MAX_BYTES + 1)
+
+
+def _choice(grader: Grader) -> str:
+    from cxrs_edge.render import printable
+
+    model, engine = grader.model_info, grader.engine_info
+    threads = f"{engine.threads} thread{'s' if engine.threads > 1 else ''}"
+    return printable(
+        f"{model.name} {model.version} {model.precision} on {engine.name} {engine.version}, {threads}"
+    )
+
+
+def _with_progress(items: list[T]) -> Iterable[T] | Iterator[T]:
+    """Show progress on stderr if that is a terminal, and stdout, where results would show it, is not."""
+    if not sys.stderr.isatty() or sys.stdout.isatty():
+        return items
+    return _bar(items)
+
+
+def _bar(items: list[T]) -> Iterator[T]:
+    with click.progressbar(items, file=sys.stderr, show_pos=True) as bar:
+        yield from bar

@@ -1,0 +1,121 @@
+"""Network outputs + card -> what is said of one image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from cxrs_edge.card import LABELS, ModelCard
+from cxrs_edge.engines import Outputs
+from cxrs_edge.errors import CxrsError, EngineError
+
+Outcome = Literal["graded", "uncertain", "rejected"]
+
+SMALLEST = 1e-7
+"""A softmax in 8 bits says 0 for what is merely small; its logarithm must exist."""
+ROUNDING = 0.01
+"""By how much 8 bit rounding may put a probability outside 0..1."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a model says of an image.
+
+    Attributes
+    ----------
+    outcome : ``graded``; ``uncertain`` (level is still the likelier one) or ``rejected`` (no level).
+    level : 1 (opacities in 1 or 2 of six lung zones) or 2 (in 3 or more), None if rejected.
+    probabilities : ``level1`` and ``level2``, calibrated, sum 1.
+    notes : what a reader of the level should know.
+    """
+
+    outcome: Outcome
+    level: int | None
+    probabilities: Mapping[str, float]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Which model said it: the card's name, version, precision and hash."""
+
+    name: str
+    version: str
+    precision: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """What ran the model."""
+
+    name: str
+    version: str
+    threads: int
+
+
+@dataclass(frozen=True)
+class Grade:
+    """One graded image. The fields and their order are the JSON contract ``cxrs-edge/grade/1``.
+
+    Attributes
+    ----------
+    source : what the image was called.
+    outcome, level, probabilities, notes : see `Decision`; the notes begin with how the file was read.
+    timing_ms : milliseconds in ``read`` (file and decoder), ``prepare`` and ``infer``.
+    """
+
+    source: str
+    outcome: Outcome
+    level: int | None
+    probabilities: Mapping[str, float]
+    notes: tuple[str, ...]
+    model: ModelInfo
+    engine: EngineInfo
+    timing_ms: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One input that got no grade: the error's `kind` and message."""
+
+    source: str
+    kind: str
+    message: str
+
+    @classmethod
+    def of(cls, source: str, error: CxrsError) -> Failure:
+        """The failure that an error means for this input."""
+        return cls(source=source, kind=error.kind, message=str(error))
+
+
+def grade(outputs: Outputs, card: ModelCard) -> Decision:
+    """Calibrate the probabilities and decide.
+
+    The logit margin log(p2 / p1) is divided by the card's temperature (Guo et al., On Calibration of Modern
+    Neural Networks, ICML 2017); level 2 iff p2 >= p1, which no temperature changes.
+    Raises `EngineError` when the output is not two probabilities.
+    """
+    level1, level2 = _read_probabilities(outputs, card)
+    margin = math.log(level2 / level1) / card.calibration.temperature
+    # tanh is the logistic function that can't overflow.
+    lean = math.tanh(margin / 2)
+    return Decision(
+        outcome="graded",
+        level=2 if level2 >= level1 else 1,
+        probabilities={"level1": (1 - lean) / 2, "level2": (1 + lean) / 2},
+    )
+
+
+def _read_probabilities(outputs: Outputs, card: ModelCard) -> tuple[float, float]:
+    values = [float(value) for value in outputs["probabilities"].ravel()]
+    # NaN fails every comparison, so this refuses it too.
+    if len(values) != 2 or not all(-ROUNDING <= value <= 1 + ROUNDING for value in values):
+        raise EngineError(
+            f"model {card.name}: output probabilities: got {values}, expected two numbers from 0 to 1; "
+            "the model or this engine on this machine is broken"
+        )
+    level1, level2 = (max(values[card.labels.index(label)], SMALLEST) for label in LABELS)
+    return level1, level2

@@ -1,0 +1,115 @@
+"""Compose the stops: bytes -> GrayImage -> pixels -> outputs -> Grade. Start reading here."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from time import perf_counter
+
+from cxrs_edge.card import ModelCard
+from cxrs_edge.engines import Engine
+from cxrs_edge.engines.registry import choose_engine, open_engine
+from cxrs_edge.errors import ImageError
+from cxrs_edge.grade import EngineInfo, Grade, ModelInfo, grade
+from cxrs_edge.image import GrayImage, read_file, read_image
+from cxrs_edge.model_file import Kind, read_model_file
+from cxrs_edge.prepare import pixels_needed, prepare
+
+BUNDLED = Path(__file__).parent / "models" / "cxrs"
+
+
+class Grader:
+    """Grades chest X-rays with one model on one engine.
+
+    >>> grader = Grader.bundled()                       # doctest: +SKIP
+    >>> grader.grade("scan.png").level                  # doctest: +SKIP
+    2
+
+    Parameters
+    ----------
+    card : of the model that the engine holds.
+    engine : anything with the attributes and the one verb of `cxrs_edge.engines.Engine`.
+    """
+
+    def __init__(self, card: ModelCard, engine: Engine) -> None:
+        self.card = card
+        self.engine = engine
+
+    @classmethod
+    def bundled(cls, engine: str = "auto", threads: int | None = None) -> Grader:
+        """The bundled model `cxrs` on the first installed engine (tflite, onnx), or on the one named.
+
+        Raises as `open`.
+        """
+        return cls.open(bundled_path(choose_engine(engine).kind), engine=engine, threads=threads)
+
+    @classmethod
+    def open(
+        cls, model_path: str | os.PathLike[str], engine: str = "auto", threads: int | None = None
+    ) -> Grader:
+        """A ``.tflite`` or ``.onnx`` file with a card.
+
+        `threads` is by default one for each physical core that the process may use. Raises `ModelError` for
+        a file that can't be honoured, `EngineError` for an engine that can't run it or isn't installed.
+        """
+        file = read_model_file(model_path)
+        return cls(file.card, open_engine(file, engine, threads))
+
+    def grade(self, source: str | os.PathLike[str] | bytes, *, name: str | None = None) -> Grade:
+        """Grade one image, given as a path or as the bytes of a file.
+
+        `name` is what to call it; by default the path, or ``image``. Raises `ImageError` for what is no
+        readable X-ray, `EngineError` when the engine breaks down.
+        """
+        started = perf_counter()
+        image = self._read(source, name)
+        read = perf_counter()
+        pixels = prepare(image, self.card.input)
+        prepared = perf_counter()
+        outputs = self.engine.infer(pixels)
+        inferred = perf_counter()
+        decision = grade(outputs, self.card)
+        return Grade(
+            source=image.name,
+            outcome=decision.outcome,
+            level=decision.level,
+            probabilities=decision.probabilities,
+            notes=image.notes + decision.notes,
+            model=self.model_info,
+            engine=self.engine_info,
+            timing_ms={
+                "read": _milliseconds(started, read),
+                "prepare": _milliseconds(read, prepared),
+                "infer": _milliseconds(prepared, inferred),
+            },
+        )
+
+    @property
+    def model_info(self) -> ModelInfo:
+        """Which model this is."""
+        card = self.card
+        return ModelInfo(card.name, card.version, card.precision, card.sha256)
+
+    @property
+    def engine_info(self) -> EngineInfo:
+        """What runs it."""
+        return EngineInfo(self.engine.name, self.engine.version, self.engine.threads)
+
+    def _read(self, source: str | os.PathLike[str] | bytes, name: str | None) -> GrayImage:
+        if isinstance(source, bytes):
+            data, name = source, name or "image"
+        else:
+            data, name = read_file(source), name or os.fspath(source)
+        try:
+            return read_image(data, name=name, at_least=pixels_needed(self.card.input))
+        except MemoryError as error:
+            raise ImageError(f"{name}: too large for this machine's memory; export it smaller") from error
+
+
+def bundled_path(kind: Kind) -> Path:
+    """Where the bundled model of this kind is installed."""
+    return BUNDLED / f"cxrs-int8.{kind}"
+
+
+def _milliseconds(start: float, end: float) -> float:
+    return round((end - start) * 1000, 3)

@@ -1,0 +1,49 @@
+"""Paths that the user gave -> images in order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from cxrs_edge.errors import InputError
+from cxrs_edge.grade import Failure
+from cxrs_edge.image import SUFFIXES
+
+
+def find_images(paths: Iterable[str]) -> Iterator[str | Failure]:
+    """Files as they are given, folders as the images in and below them.
+
+    In a folder: names with an image's suffix, sorted, then those of its subfolders, sorted. Hidden files
+    and folders are left out, and links to folders are not followed (they may lead back). A folder
+    without an image, or one that can't be read, is a `Failure`.
+    """
+    for path in paths:
+        if Path(path).is_dir():
+            yield from _images_below(path)
+        else:
+            yield path
+
+
+def _images_below(folder: str) -> Iterator[str | Failure]:
+    errors: list[OSError] = []
+    found = False
+    for parent, folders, names in os.walk(folder, onerror=errors.append):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith(".") and name.lower().endswith(SUFFIXES):
+                found = True
+                yield str(Path(parent, name))
+    for error in errors:
+        where = str(error.filename)
+        yield _failure(where, f"{where}: can't be read: {error.strerror}")
+    if not found and not errors:
+        yield _failure(folder, f"{folder}: no image in or below this folder; expected {_suffixes()}")
+
+
+def _failure(source: str, message: str) -> Failure:
+    return Failure.of(source, InputError(message))
+
+
+def _suffixes() -> str:
+    return "files named " + ", ".join(f"*{suffix}" for suffix in SUFFIXES)

@@ -1,0 +1,136 @@
+"""Keras model -> verified, self-describing model files. A newcomer to the export starts here."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cxrs_edge.card import LABELS, Calibration, ModelCard
+from cxrs_edge.errors import CxrsError
+from cxrs_edge.files import write_atomically
+from cxrs_edge.model_file import Kind, with_card
+from cxrs_edge.version import __version__
+from cxrs_export.convert import to_onnx, to_tflite
+from cxrs_export.keras_file import Provenance
+from cxrs_export.quantize import quantize_onnx, quantize_tflite
+from cxrs_export.representative import RepresentativeSet
+from cxrs_export.verify import FileCheck, Limits, check_files, keras_level2, require_within
+
+if TYPE_CHECKING:
+    import keras
+
+INTENDED_USE = (
+    "Research: grades the airspace severity of a SARS-CoV-2 patient from one frontal chest X-ray. "
+    "Not a medical device, not for patient care."
+)
+LICENCE = "CC BY-NC-SA 4.0 (weights; trained on labels under that licence)"
+OUTPUTS = {"probabilities": "probability of each level, in the order of labels"}
+REPORT = "export.json"
+
+
+@dataclass(frozen=True)
+class ExportPlan:
+    """What to write and how it is judged.
+
+    Attributes
+    ----------
+    name : of the model; files are called ``{name}-{precision}.{tflite,onnx}``.
+    calibration : images that int8 is calibrated on; None writes float32 files only.
+    verification : images that every file is compared on with the Keras model.
+    limits : how far a file may be from it.
+    accuracy : figures for the card, as `cxrs-edge evaluate --format json` writes them.
+    """
+
+    name: str
+    verification: RepresentativeSet
+    calibration: RepresentativeSet | None = None
+    limits: Limits = field(default_factory=Limits)
+    accuracy: Mapping[str, Any] | None = None
+
+
+def export_files(
+    model: keras.Model,
+    provenance: Provenance,
+    plan: ExportPlan,
+    folder: Path,
+    *,
+    report: Callable[[str, int, int], None] = lambda *_: None,
+) -> list[FileCheck]:
+    """Convert, quantize, verify and write; all files get their final names, or none does.
+
+    Raises `VerificationError` when a file misses the limits, `CxrsError` when a converter fails.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    steps = 2 if plan.calibration is None else 4
+    expected = keras_level2(model, plan.verification.pixels)
+    with tempfile.TemporaryDirectory(prefix=".unverified-", dir=folder) as hidden:
+        paths = []
+        for number, (kind, precision, base) in enumerate(_convert(model, plan)):
+            report(f"converting to {kind} {precision}", number, steps)
+            path = Path(hidden) / f"{plan.name}-{precision}.{kind}"
+            card = _card(model, provenance, plan, precision)
+            path.write_bytes(with_card(base, card, kind))
+            paths.append(path)
+        checks = check_files(paths, expected, plan.verification.pixels, report=report)
+        require_within(checks, plan.limits)
+        for path in paths:
+            write_atomically(folder / path.name, path.read_bytes())
+    write_atomically(folder / REPORT, _report(plan, checks))
+    return checks
+
+
+def _convert(model: keras.Model, plan: ExportPlan) -> Iterator[tuple[Kind, str, bytes]]:
+    """The converters' bytes, one file after the other."""
+    try:
+        yield "tflite", "float32", to_tflite(model)
+        float_onnx = to_onnx(model)
+        yield "onnx", "float32", float_onnx
+        if plan.calibration is not None:
+            yield "tflite", "int8", quantize_tflite(model, plan.calibration.pixels)
+            yield "onnx", "int8", quantize_onnx(float_onnx, plan.calibration.pixels)
+    except (ValueError, RuntimeError, TypeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CxrsError(f"{plan.name}: the converter failed: {reason}") from error
+
+
+def _card(model: keras.Model, provenance: Provenance, plan: ExportPlan, precision: str) -> ModelCard:
+    quantization: dict[str, Any] = {}
+    if precision == "int8" and plan.calibration is not None:
+        quantization = {
+            "method": "static, weights per channel, head in float32",
+            "calibration_source": plan.calibration.source,
+            "calibration_ids": list(plan.calibration.ids),
+        }
+    return ModelCard(
+        name=plan.name,
+        version=__version__,
+        network=f"COVID-Net CXR-S ({model.name}), {model.count_params():,} parameters",
+        precision=precision,
+        input=provenance.input,
+        outputs=OUTPUTS,
+        labels=LABELS,
+        licence=LICENCE,
+        intended_use=INTENDED_USE,
+        base_bytes=0,
+        sha256="",
+        calibration=Calibration(provenance.temperature, provenance.temperature_fitted),
+        training=provenance.training,
+        quantization=quantization,
+        accuracy=plan.accuracy or {},
+    )
+
+
+def _report(plan: ExportPlan, checks: list[FileCheck]) -> bytes:
+    calibration = plan.calibration
+    report = {
+        "schema": "cxrs-edge/export/1",
+        "verified_on": plan.verification.source,
+        "calibrated_on": None if calibration is None else calibration.source,
+        "calibration_ids": [] if calibration is None else list(calibration.ids),
+        "checks": [check.to_json() for check in checks],
+    }
+    return (json.dumps(report, indent=1) + "\n").encode()

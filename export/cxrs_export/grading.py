@@ -1,0 +1,64 @@
+"""Predictions of a labelled set by a Keras model or an exported file, both through the device's preparation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from cxrs_bench.labelled import LabelledSet
+from cxrs_bench.predictions import Predictions
+from cxrs_edge.errors import CxrsError
+from cxrs_edge.grader import Grader
+from cxrs_edge.image import read_file, read_image
+from cxrs_edge.prepare import pixels_needed, prepare
+
+Report = Callable[[str, int, int], None]
+
+
+def predict_labelled(
+    model: Path,
+    rows: LabelledSet,
+    *,
+    engine: str = "auto",
+    threads: int | None = None,
+    report: Report = lambda *_: None,
+) -> Predictions:
+    """Grade every image of a labelled set (levels 1 and 2) with a ``.keras``, ``.tflite`` or ``.onnx`` file."""
+    grade = (
+        _keras_levels(model, rows) if model.suffix == ".keras" else _file_levels(model, rows, engine, threads)
+    )
+    level2 = []
+    for number, probability in enumerate(grade, 1):
+        level2.append(probability)
+        report("grading", number, len(rows))
+    return Predictions(
+        names=tuple(row.image_id for row in rows),
+        patients=tuple(row.patient for row in rows),
+        levels=np.array([row.level for row in rows]),
+        level2=np.array(level2, np.float64),
+    )
+
+
+def _file_levels(model: Path, rows: LabelledSet, engine: str, threads: int | None) -> Iterator[float]:
+    grader = Grader.open(model, engine=engine, threads=threads)
+    for row in rows:
+        grade = grader.grade(row.path)
+        if grade.probabilities is None:
+            raise CxrsError(f"{row.path}: {grade.outcome}; expected a grade of every labelled image")
+        yield grade.probabilities["level2"]
+
+
+def _keras_levels(model: Path, rows: LabelledSet) -> Iterator[float]:
+    from cxrs_export.keras_file import load_model
+
+    network, provenance = load_model(model)
+    spec = provenance.input
+    for row in rows:
+        image = read_image(read_file(row.path), name=str(row.path), at_least=pixels_needed(spec))
+        pixels = prepare(image, spec).astype(np.float32)
+        level1, level2 = np.asarray(network.predict_on_batch(pixels), np.float64)[0]
+        margin = math.log(max(level2, 1e-7) / max(level1, 1e-7)) / provenance.temperature
+        yield 1 / (1 + math.exp(-margin))

@@ -1,0 +1,96 @@
+"""What a training run is: the paper's protocol as defaults, saved with the run as TOML."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from cxrs_edge.errors import TrainingError
+from cxrs_edge.prepare import InputSpec
+from cxrs_export.augment import Augmentation
+
+Schedule = Literal["constant", "cosine"]
+SCHEDULES: tuple[Schedule, ...] = ("constant", "cosine")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A run's settings; the defaults are the paper's (section 2).
+
+    Attributes
+    ----------
+    size, channels, crop_top : of the input, see `cxrs_edge.prepare.InputSpec`.
+    epochs, batch : an epoch is ceil(images / batch) steps; a batch is half level 1, half level 2.
+    learning_rate : Adam's, constant in the paper; ``cosine`` lets it fall to zero over the run.
+    seed : of weights, order and augmentation.
+    fold : images of this fold are held out for validation; -1 trains on the whole split.
+    augmentation : see `Augmentation`.
+    """
+
+    size: int = 480
+    channels: int = 3
+    crop_top: float = 0.08
+    epochs: int = 137
+    batch: int = 50
+    learning_rate: float = 1e-4
+    schedule: Schedule = "constant"
+    seed: int = 0
+    fold: int = -1
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        _require(self.size >= 32 and self.size % 32 == 0, "size", self.size, "a multiple of 32")
+        _require(self.channels in (1, 3), "channels", self.channels, "1 or 3")
+        _require(0 <= self.crop_top <= 0.5, "crop_top", self.crop_top, "0 to 0.5")
+        _require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        _require(self.batch >= 2 and self.batch % 2 == 0, "batch", self.batch, "an even number")
+        _require(0 < self.learning_rate <= 1, "learning_rate", self.learning_rate, "above 0, at most 1")
+        _require(self.schedule in SCHEDULES, "schedule", self.schedule, " or ".join(SCHEDULES))
+
+    @property
+    def input_spec(self) -> InputSpec:
+        return InputSpec(size=self.size, channels=self.channels, crop_top=self.crop_top)
+
+
+def read_config(path: Path) -> TrainConfig:
+    """Read a TOML file; unknown keys and wrong types are `TrainingError`s that name the key."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{path}: can't be read: {error}") from error
+    ranges = values.pop("augmentation", {})
+    if not isinstance(ranges, dict):
+        raise TrainingError(f"{path}: augmentation: got {ranges!r}; expected a table")
+    augmentation = Augmentation(**_typed(ranges, Augmentation(), path, "augmentation."))
+    return TrainConfig(**_typed(values, TrainConfig(), path, ""), augmentation=augmentation)
+
+
+def write_config(config: TrainConfig, path: Path) -> None:
+    """Save as TOML; `read_config` gives the same configuration back."""
+    values = asdict(config)
+    ranges = cast("dict[str, Any]", values.pop("augmentation"))
+    lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+    lines += ["", "[augmentation]", *(f"{key} = {json.dumps(v)}" for key, v in ranges.items())]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _typed(values: dict[str, Any], defaults: object, path: Path, prefix: str) -> dict[str, Any]:
+    known = {f.name: type(getattr(defaults, f.name)) for f in fields(cast("Any", defaults))}
+    typed = {}
+    for key, value in values.items():
+        if key not in known:
+            raise TrainingError(f"{path}: {prefix}{key}: unknown; expected {', '.join(known)}")
+        if known[key] is float and type(value) is int:
+            value = float(value)
+        if type(value) is not known[key]:
+            raise TrainingError(f"{path}: {prefix}{key}: got {value!r}; expected {known[key].__name__}")
+        typed[key] = value
+    return typed
+
+
+def _require(ok: bool, key: str, value: object, expected: str) -> None:
+    if not ok:
+        raise TrainingError(f"{key}: got {value!r}; expected {expected}")

@@ -1,0 +1,133 @@
+"""Does an exported file answer as the Keras model does? Asked through the runtime's own engines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrs_edge.engines.registry import ENGINES, open_engine
+from cxrs_edge.errors import VerificationError
+from cxrs_edge.model_file import read_model_file
+from cxrs_edge.prepare import Pixels
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How far a file may be from the Keras model.
+
+    Attributes
+    ----------
+    float32_difference, int8_difference : largest difference of any probability.
+    int8_flips : largest share of images whose level changes; a float32 file may change none.
+    """
+
+    float32_difference: float = 1e-3
+    int8_difference: float = 0.25
+    int8_flips: float = 0.05
+
+
+@dataclass(frozen=True)
+class FileCheck:
+    """One file on one engine against the Keras model, over the verification images."""
+
+    file: str
+    precision: str
+    engine: str
+    images: int
+    flips: int
+    largest_difference: float
+    mean_difference: float
+
+    def fault(self, limits: Limits) -> str | None:
+        """What misses the limits, in words, or None."""
+        exact = self.precision == "float32"
+        allowed = limits.float32_difference if exact else limits.int8_difference
+        flips = 0 if exact else int(limits.int8_flips * self.images)
+        if self.largest_difference > allowed:
+            return (
+                f"{self.file} on {self.engine}: a probability differs by {self.largest_difference:.4f}, "
+                f"limit {allowed:g}"
+            )
+        if self.flips > flips:
+            return f"{self.file} on {self.engine}: {self.flips} of {self.images} levels flip, limit {flips}"
+        return None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def keras_level2(model: keras.Model, pixels: Sequence[Pixels]) -> NDArray[np.float64]:
+    """Probability of level 2 of each image, N, by the Keras model."""
+    rows = [np.asarray(model.predict_on_batch(p.astype(np.float32)))[0, 1] for p in pixels]
+    return np.array(rows, np.float64)
+
+
+def check_files(
+    paths: Sequence[Path],
+    expected: NDArray[np.float64],
+    pixels: Sequence[Pixels],
+    *,
+    report: Callable[[str, int, int], None] = lambda *_: None,
+) -> list[FileCheck]:
+    """Run every file on each installed engine of its kind; `expected` is from `keras_level2`."""
+    checks = []
+    for path in paths:
+        file = read_model_file(path)
+        column = file.card.labels.index("level2")
+        for entry in ENGINES:
+            if entry.kind != file.kind or entry.package() is None:
+                continue
+            engine = open_engine(file, entry.name)
+            found = []
+            for number, image in enumerate(pixels, 1):
+                found.append(float(engine.infer(image)["probabilities"][0, column]))
+                report(f"verifying {path.name} on {entry.name}", number, len(pixels))
+            checks.append(compare(path.name, file.card.precision, entry.name, expected, np.array(found)))
+    return checks
+
+
+def compare(
+    file: str,
+    precision: str,
+    engine: str,
+    expected: NDArray[np.float64],
+    found: NDArray[np.float64],
+) -> FileCheck:
+    """Level flips and differences of two arrays of level-2 probabilities, N each."""
+    difference = np.abs(found - expected)
+    return FileCheck(
+        file=file,
+        precision=precision,
+        engine=engine,
+        images=len(expected),
+        flips=int(np.sum((found >= 0.5) != (expected >= 0.5))),
+        largest_difference=float(difference.max()),
+        mean_difference=float(difference.mean()),
+    )
+
+
+def require_within(checks: Sequence[FileCheck], limits: Limits) -> None:
+    """Raise `VerificationError` naming every file that misses the limits."""
+    faults = [fault for check in checks if (fault := check.fault(limits))]
+    if faults:
+        raise VerificationError("; ".join(faults) + "; nothing was written")
+
+
+def render_checks(checks: Sequence[FileCheck]) -> str:
+    """The checks as a table."""
+    head = f"{'file':<24} {'engine':<9} {'images':>6} {'flips':>5} {'largest':>9} {'mean':>9}"
+    lines = [
+        f"{c.file:<24} {c.engine:<9} {c.images:>6} {c.flips:>5} "
+        f"{c.largest_difference:>9.6f} {c.mean_difference:>9.6f}"
+        for c in checks
+    ]
+    return "\n".join([head, *lines])
