@@ -118,7 +118,8 @@ def _parse_input(read: _Fields) -> InputSpec:
 
 def _parse_outputs(read: _Fields) -> Mapping[str, str]:
     outputs = read.mapping("outputs")
-    if "probabilities" not in outputs or not all(isinstance(v, str) for v in outputs.values()):
+    lines = all(_is_line(text) for pair in outputs.items() for text in pair)
+    if "probabilities" not in outputs or not lines:
         raise read.wrong("outputs", "names with their meaning, 'probabilities' among them")
     return outputs
 
@@ -156,8 +157,7 @@ class _Fields:
 
     def text(self, key: str) -> str:
         value = self.value(key)
-        # What a card says is printed on terminals, which obey control characters.
-        if not isinstance(value, str) or not value.isprintable():
+        if not isinstance(value, str) or not _is_line(value):
             raise self.wrong(key, "one line of printable text")
         return value
 
@@ -188,6 +188,11 @@ class _Fields:
 
     def fields(self, key: str) -> _Fields:
         return _Fields(self.value(key), self._name, f"{self._prefix}{key}.")
+
+
+def _is_line(value: Any) -> bool:
+    """Whether it is text without control characters: terminals would obey them."""
+    return isinstance(value, str) and value.isprintable()
 
 
 def _shown(value: Any) -> str:

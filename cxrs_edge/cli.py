@@ -43,18 +43,18 @@ class Lazy:
 
 
 COMMANDS: Mapping[str, Lazy] = {
-    "train": Lazy("cxrs_export.cli", "export", "Train the network on your own labelled X-rays."),
-    "export": Lazy("cxrs_export.cli", "export", "Convert a trained network to int8 TFLite and ONNX."),
-    "evaluate": Lazy("cxrs_bench.cli", "bench", "Measure a model's accuracy on labelled X-rays."),
-    "complexity": Lazy("cxrs_bench.cli", "bench", "Count a model file's parameters and MACs."),
-    "phantom": Lazy("cxrs_bench.cli", "bench", "Draw synthetic X-rays to try the pipeline with."),
+    "evaluate": Lazy("cxrs_export.cli", "bench", "Judge a model or predictions on labelled X-rays."),
+    "train": Lazy("cxrs_export.cli", "export", "Train the network on labelled X-rays."),
+    "export": Lazy("cxrs_export.cli", "export", "Convert a Keras model to verified TFLite and ONNX files."),
+    "complexity": Lazy("cxrs_export.cli_complexity", "bench", "Count parameters and MACs of model files."),
+    "phantom": Lazy("cxrs_bench.cli", "bench", "Draw a chest phantom to try things with."),
 }
 
 
 class Commands(click.Group):
     """Imports a command when it is called, and reports what fails in it."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """The commands here, then the lazy ones, in the order of their use."""
         return [*self.commands, *COMMANDS]
 
@@ -73,8 +73,9 @@ class Commands(click.Group):
         """List the commands without importing any."""
         here = {name: command.get_short_help_str(80) for name, command in self.commands.items()}
         lazy = {name: command.short_help for name, command in COMMANDS.items()}
+        helps = {**here, **lazy}
         with formatter.section("Commands"):
-            formatter.write_dl(list({**here, **lazy}.items()))
+            formatter.write_dl([(name, helps[name]) for name in self.list_commands(ctx)])
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; whatever a user or a file can cause ends in one line and a status."""
@@ -221,8 +222,8 @@ def _grade(grader: Grader, path: str) -> Grade | Failure:
 def _read_stdin() -> bytes:
     from cxrs_edge.image import MAX_BYTES
 
-    # One more byte than is allowed, so that reading finds it too large.
-    return click.get_binary_stream("stdin").read(MAX_BYTES + 1)
+    # One more byte than is allowed, so that decoding finds it too large.
+    return sys.stdin.buffer.read(MAX_BYTES + 1)
 
 
 def _choice(grader: Grader) -> str:
@@ -235,7 +236,7 @@ def _choice(grader: Grader) -> str:
     )
 
 
-def _with_progress(items: list[T]) -> Iterable[T] | Iterator[T]:
+def _with_progress(items: list[T]) -> Iterable[T]:
     """Show progress on stderr if that is a terminal, and stdout, where results would show it, is not."""
     if not sys.stderr.isatty() or sys.stdout.isatty():
         return items

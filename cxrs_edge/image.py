@@ -124,16 +124,18 @@ def _decode(data: bytes, name: str, at_least: int | None) -> GrayImage:
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         _check_header(image, name)
         _check_pixel_format(image, data, name)
+        kind = "JPEG" if image.format == "MPO" else str(image.format)
         width, height = image.size
-        if at_least is not None and image.format in ("JPEG", "MPO"):
+        if at_least is not None and kind == "JPEG":
             image.draft(image.mode, (at_least, at_least))
         image.load()
-        if image.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS:
-            width, height = height, width
+        sideways = image.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS
         ImageOps.exif_transpose(image, in_place=True)
+        size = image.size
+        if kind == "JPEG":  # the header's size, since the pixels may be fewer
+            size = (height, width) if sideways else (width, height)
         pixels, notes = _to_gray(image, name)
-        kind = "JPEG" if image.format == "MPO" else str(image.format)
-        return GrayImage(pixels=pixels, name=name, format=kind, size=(width, height), notes=notes)
+        return GrayImage(pixels=pixels, name=name, format=kind, size=size, notes=notes)
 
 
 def _check_header(image: Image.Image, name: str) -> None:

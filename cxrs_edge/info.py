@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
+from cxrs_edge.card import SCHEMA as CARD_SCHEMA
 from cxrs_edge.engines.registry import ENGINES, EngineEntry, choose_engine, package_version
 from cxrs_edge.engines.threads import count_cores
 from cxrs_edge.errors import MissingDependency
@@ -23,7 +24,7 @@ def describe(file: ModelFile) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "file": str(file.path),
-        "card": json.loads(file.card.to_json()),
+        "card": {"schema": CARD_SCHEMA, **asdict(file.card)},
         "engine": chosen.name if chosen.package() else None,
         "threads": count_cores(),
         "engines": [_describe_engine(entry) for entry in ENGINES],
@@ -41,7 +42,7 @@ def _describe_engine(entry: EngineEntry) -> dict[str, str | None]:
 
 def render_info(info: Mapping[str, Any]) -> str:
     """The same for a person."""
-    card = dict(info["card"])
+    card = {key: value for key, value in info["card"].items() if key != "schema"}
     lines = [
         f"{card.pop('name')} {card.pop('version')} {card.pop('precision')}",
         f"  file: {info['file']}",
@@ -69,7 +70,7 @@ def _lines_of(values: Mapping[str, Any], indent: str) -> Iterator[str]:
 
 
 def _short(value: Any) -> str:
-    if not isinstance(value, list):
+    if not isinstance(value, list | tuple):
         return str(value)
     if len(value) > LONGEST_LIST:
         return f"{len(value)} items"

@@ -7,9 +7,8 @@ The file is UTF-8 with a header and one row per image: image_id, patient_id, lev
 from __future__ import annotations
 
 import csv
-import os
+import io
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -18,6 +17,7 @@ import numpy as np
 
 from cxrs_bench.metrics import FloatArray, IntArray
 from cxrs_edge.errors import DataError
+from cxrs_edge.files import write_atomically
 
 COLUMNS = ("image_id", "patient_id", "level", "probability_level2")
 
@@ -92,16 +92,17 @@ def write_predictions(predictions: Predictions, path: Path) -> None:
         predictions.levels.tolist(),
         map(repr, predictions.level2.tolist()),
     )
+    text = io.StringIO(newline="")
+    # The default line end, \r\n, makes the writer quote a lone \r in an id; "\n" would not.
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    writer.writerows(zip(*columns, strict=True))
     try:
-        with _replacing(path) as file:
-            # The default line end, \r\n, makes the writer quote a lone \r in an id; "\n" would not.
-            writer = csv.writer(file)
-            writer.writerow(COLUMNS)
-            writer.writerows(zip(*columns, strict=True))
+        write_atomically(path, text.getvalue().encode())
     except OSError as error:
         raise DataError(f"{path}: can't be written: {error.strerror}") from error
     except UnicodeEncodeError as error:
-        row = error.object.strip()
+        row = error.object.splitlines()[error.object.count("\n", 0, error.start)]
         raise DataError(f"{path}: row {row!r} isn't Unicode; rename that image") from error
 
 
@@ -176,17 +177,3 @@ def _check_shapes(
 def _read_only(array: np.ndarray) -> np.ndarray:
     array.flags.writeable = False
     return array
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[TextIO]:
-    # Not tempfile: its mode 0600 would survive the rename and lock colleagues out of the result.
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with open(beside, "w", encoding="utf-8", newline="") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -26,6 +26,8 @@ MODULES = {
     "tensorflow": "tensorflow.lite",
 }
 TYPES = (np.float32, np.uint8, np.int8)
+PLAIN = ((1.0, 0), (0.0, 0))
+"""Scale and zero point of integers that stand for themselves; 0 is how the interpreter says none."""
 
 Details = Mapping[str, Any]
 """What the interpreter tells of one tensor."""
@@ -48,9 +50,10 @@ class TfliteEngine:
             inputs, outputs = _signature(interpreter, file)
             self._run = interpreter.get_signature_runner()
         check_graph(file, _shapes(inputs), _shapes(outputs))
-        _check_types(file, {**inputs, **{name: outputs[name] for name in file.card.outputs}})
         ((self._input_name, self._input),) = inputs.items()
         self._outputs = {name: outputs[name] for name in file.card.outputs}
+        _check_types(file, inputs, unscaled=(np.float32, np.uint8))
+        _check_types(file, self._outputs, unscaled=(np.float32,))
 
     def infer(self, pixels: Pixels) -> Outputs:
         """See `cxrs_edge.engines.Engine`."""
@@ -68,19 +71,22 @@ def open_model(file: ModelFile, package: str, threads: int) -> TfliteEngine:
 def quantize(pixels: Pixels, details: Details) -> NDArray[Any]:
     """Pixels 0..255 as the input tensor's type: float32 as they are, integers by its scale and zero point."""
     scale, zero_point = details["quantization"]
-    if details["dtype"] == np.float32 or (scale, zero_point) == (1.0, 0):
-        return pixels.astype(details["dtype"], copy=False)
+    if details["dtype"] == np.float32:
+        return pixels.astype(np.float32)
+    if details["dtype"] == np.uint8 and (scale, zero_point) in PLAIN:
+        return pixels
     limits = np.iinfo(details["dtype"])
-    values = np.round(pixels / scale) + zero_point
+    values: NDArray[np.float64] = np.round(pixels / scale) + zero_point
     return values.clip(limits.min, limits.max).astype(details["dtype"])
 
 
 def dequantize(values: NDArray[Any], details: Details) -> NDArray[np.float32]:
     """An output tensor as the real numbers it stands for."""
+    numbers = values.astype(np.float32)
     if details["dtype"] == np.float32:
-        return values
+        return numbers
     scale, zero_point = details["quantization"]
-    return ((values.astype(np.float32) - zero_point) * scale).astype(np.float32)
+    return (numbers - np.float32(zero_point)) * np.float32(scale)
 
 
 def _signature(interpreter: Any, file: ModelFile) -> tuple[dict[str, Details], dict[str, Details]]:
@@ -101,11 +107,11 @@ def _shapes(tensors: Mapping[str, Details]) -> dict[str, Shape]:
     }
 
 
-def _check_types(file: ModelFile, tensors: Mapping[str, Details]) -> None:
+def _check_types(file: ModelFile, tensors: Mapping[str, Details], unscaled: tuple[type, ...]) -> None:
     for name, details in tensors.items():
-        scale = details["quantization"][0]
-        if details["dtype"] not in TYPES or (details["dtype"] != np.float32 and scale == 0):
+        dtype, scale = details["dtype"], details["quantization"][0]
+        if dtype not in (unscaled if scale == 0 else TYPES):
             raise ModelError(
-                f"{file.path}: tensor {name}: {np.dtype(details['dtype'])} of scale {scale:g}; expected "
+                f"{file.path}: tensor {name}: {np.dtype(dtype)} of scale {scale:g}; expected "
                 "float32, or uint8 or int8 with one scale; export the model again"
             )

@@ -38,7 +38,7 @@ class Widths:
     replication: int
 
 
-CXR_S_WIDTHS = Widths(projections=(32, 72, 192, 320), replication=2)
+CXR_S_WIDTHS = Widths(projections=(32, 56, 256, 320), replication=1)
 
 
 def build_network(

@@ -183,18 +183,17 @@ def _train_epoch(
         seed=config.seed,
         epoch=epoch,
     )
-    model.reset_metrics()
-    logs: dict[str, float] = {}
+    logs = []
     for step, (pixels, classes) in enumerate(prefetch(batches)):
         rate = learning_rate(config, epoch * steps + step, config.epochs * steps)
         model.optimizer.learning_rate.assign(rate)
-        logs = model.train_on_batch(pixels, classes, return_dict=True)
+        logs.append(model.train_on_batch(pixels, classes, return_dict=True))
         report(f"epoch {epoch + 1}/{config.epochs}", epoch * steps + step + 1, config.epochs * steps)
     return EpochResult(
         epoch=epoch + 1,
         learning_rate=rate,
-        loss=float(logs["loss"]),
-        accuracy=float(logs["accuracy"]),
+        loss=float(np.mean([log["loss"] for log in logs])),
+        accuracy=float(np.mean([log["accuracy"] for log in logs])),
     )
 
 

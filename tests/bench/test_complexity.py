@@ -167,7 +167,7 @@ def test_dynamic_size_is_refused() -> None:
     model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"
     with pytest.raises(
         ModelError,
-        match=r"net\.onnx: the shape of 'c1' of Conv 'conv' is not known; expected an input of fixed size",
+        match=r"net\.onnx: the shape of 'image' of Conv 'conv' is not known",
     ):
         count_onnx(model.SerializeToString(), "net.onnx")
 
