@@ -188,6 +188,7 @@ def predict(
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
+    help="json is one object, with the whole card.",
 )
 def info(model: str | None, style: str) -> None:
     """Show the card inside a MODEL file, by default the bundled one, and the engines of this machine.

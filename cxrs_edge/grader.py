@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 
@@ -61,10 +63,12 @@ class Grader:
         `name` is what to call it; by default the path, or ``image``. Raises `ImageError` for what is no
         readable X-ray, `EngineError` when the engine breaks down.
         """
+        name = name or ("image" if isinstance(source, bytes) else os.fspath(source))
         started = perf_counter()
-        image = self._read(source, name)
-        read = perf_counter()
-        pixels = prepare(image, self.card.input)
+        with _enough_memory(name):
+            image = self._read(source, name)
+            read = perf_counter()
+            pixels = prepare(image, self.card.input)
         prepared = perf_counter()
         outputs = self.engine.infer(pixels)
         inferred = perf_counter()
@@ -95,20 +99,22 @@ class Grader:
         """What runs it."""
         return EngineInfo(self.engine.name, self.engine.version, self.engine.threads)
 
-    def _read(self, source: str | os.PathLike[str] | bytes, name: str | None) -> GrayImage:
-        if isinstance(source, bytes):
-            data, name = source, name or "image"
-        else:
-            data, name = read_file(source), name or os.fspath(source)
-        try:
-            return read_image(data, name=name, at_least=pixels_needed(self.card.input))
-        except MemoryError as error:
-            raise ImageError(f"{name}: too large for this machine's memory; export it smaller") from error
+    def _read(self, source: str | os.PathLike[str] | bytes, name: str) -> GrayImage:
+        data = source if isinstance(source, bytes) else read_file(source)
+        return read_image(data, name=name, at_least=pixels_needed(self.card.input))
 
 
 def bundled_path(kind: Kind) -> Path:
     """Where the bundled model of this kind is installed."""
     return BUNDLED / f"cxrs-int8.{kind}"
+
+
+@contextmanager
+def _enough_memory(name: str) -> Iterator[None]:
+    try:
+        yield
+    except MemoryError as error:
+        raise ImageError(f"{name}: too large for this machine's memory; export it smaller") from error
 
 
 def _milliseconds(start: float, end: float) -> float:

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from cxrs_edge.errors import DataError
+from cxrs_edge.image import SUFFIXES
 
 LEVELS = (0, 1, 2)
 REQUIRED_COLUMNS = ("image_id", "patient_id", "level", "split")
+NO_DERIVATIVES = re.compile(r"(?<![a-z])(nd(?![a-z])|no.?deriv)", re.IGNORECASE)
+"""As a code, in words or in the address of a licence."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +49,11 @@ def read_labelled(path: Path, *, images: Path | None = None) -> LabelledSet:
     path : a folder with ``labels.csv``, that file itself, or a COVIDxSev ``.txt`` list.
     images : folder of the images; default ``images/`` beside ``labels.csv``, or the folder of the list.
     """
-    if path.is_dir():
-        path = path / "labels.csv"
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; expected labels.csv or a COVIDxSev .txt list")
     try:
+        if path.is_dir():
+            path = path / "labels.csv"
+        if not path.is_file():
+            raise DataError(f"{path}: no such file; expected labels.csv or a COVIDxSev .txt list")
         if path.suffix == ".txt":
             rows = _read_covidxsev(path, images or path.parent)
         else:
@@ -91,7 +95,7 @@ def in_split(rows: LabelledSet, split: str, levels: Sequence[int] = LEVELS) -> L
 
 def without_no_derivatives(rows: LabelledSet) -> LabelledSet:
     """Leave out images whose licence forbids derivatives (CC ... ND): they may be judged on, not trained on."""
-    return tuple(r for r in rows if "ND" not in r.licence.upper().replace("-", " ").split())
+    return tuple(r for r in rows if not NO_DERIVATIVES.search(r.licence))
 
 
 def set_digest(rows: LabelledSet) -> str:
@@ -102,18 +106,26 @@ def set_digest(rows: LabelledSet) -> str:
 
 def _read_csv(path: Path, images: Path) -> LabelledSet:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        missing = [c for c in REQUIRED_COLUMNS if c not in (reader.fieldnames or ())]
-        if missing:
-            raise DataError(f"{path}: no column {', '.join(missing)}; expected {', '.join(REQUIRED_COLUMNS)}")
+        # Without strict, a quote that is never closed swallows the rest of the file as one cell.
+        reader = csv.DictReader(file, strict=True)
+        header = list(reader.fieldnames or ())
+        for column in REQUIRED_COLUMNS:
+            if header.count(column) != 1:
+                raise DataError(
+                    f"{path}: {header.count(column) or 'no'} columns named {column}; "
+                    f"expected each of {', '.join(REQUIRED_COLUMNS)} once"
+                )
         return tuple(_from_row(row, f"{path}:{reader.line_num}", images) for row in reader)
 
 
 def _from_row(row: dict[str, str | None], where: str, images: Path) -> LabelledImage:
+    # A cell too many or too few moves the others under a wrong name.
+    if None in row or None in row.values():
+        raise DataError(f"{where}: more or fewer cells than the header has columns; quote cells with commas")
     image_id, patient, split = (_filled(row, key, where) for key in ("image_id", "patient_id", "split"))
     return LabelledImage(
         image_id=image_id,
-        path=_image_path(images, image_id if Path(image_id).suffix else f"{image_id}.jpg", where),
+        path=_image_path(images, image_id if image_id.lower().endswith(SUFFIXES) else f"{image_id}.jpg", where),
         patient=patient,
         level=_integer(row, "level", where, LEVELS),
         split=split,
@@ -125,10 +137,11 @@ def _from_row(row: dict[str, str | None], where: str, images: Path) -> LabelledI
 
 
 def _read_covidxsev(path: Path, images: Path) -> LabelledSet:
-    split = next((name for name in ("train", "test", "val") if name in path.stem.lower()), path.stem)
+    words_in_name = re.split("[^a-z]+", path.stem.lower())
+    split = next((name for name in ("train", "test", "val") if name in words_in_name), path.stem)
     words = {f"level{level}": level for level in LEVELS}
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
         if not line.strip():
             continue
         where, parts = f"{path}:{number}", line.split()
@@ -153,7 +166,7 @@ def _read_covidxsev(path: Path, images: Path) -> LabelledSet:
 def _image_path(images: Path, file: str, where: str) -> Path:
     path = images / file
     # A list from elsewhere must not make the program read files outside the folder it was given.
-    if Path(file).is_absolute() or ".." in Path(file).parts:
+    if not Path(file).name or Path(file).is_absolute() or ".." in Path(file).parts:
         raise DataError(f"{where}: file {file!r}; expected a name inside {images}")
     return path
 
@@ -179,8 +192,3 @@ def _refuse_duplicates(rows: LabelledSet, path: Path) -> None:
         if row.image_id in seen:
             raise DataError(f"{path}: image_id {row.image_id} stands twice; expected it once")
         seen.add(row.image_id)
-
-
-def with_split(rows: LabelledSet, split: str) -> LabelledSet:
-    """The same rows under another split's name."""
-    return tuple(replace(row, split=split) for row in rows)

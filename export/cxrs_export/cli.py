@@ -231,6 +231,8 @@ def export(
     spec = provenance.input
     if head == "flatten" and has_gap_head(network):
         network = resize_network(network, spec.size, head="flatten")
+    if not quantize:
+        calibration_images = 0
     with progress() as report:
         if calibration is None:
             click.echo("calibrating and verifying on drawn phantoms; for a release name --calibration")
@@ -271,9 +273,13 @@ def released_checkpoint() -> Path:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+        values = json.loads(path.read_bytes(), parse_constant=_refuse)
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: can't be read as JSON: {error}") from error
     if not isinstance(values, dict):
         raise DataError(f"{path}: got {type(values).__name__}; expected a JSON object")
     return values
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON number")

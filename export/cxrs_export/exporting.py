@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cxrs_edge.card import LABELS, Calibration, ModelCard
-from cxrs_edge.errors import CxrsError
+from cxrs_edge.errors import CxrsError, ModelError
 from cxrs_edge.files import write_atomically
 from cxrs_edge.model_file import Kind, with_card
 from cxrs_edge.version import __version__
@@ -28,6 +28,10 @@ INTENDED_USE = (
     "Not a medical device, not for patient care."
 )
 LICENCE = "CC BY-NC-SA 4.0 (weights; trained on labels under that licence)"
+QUANTIZATION: Mapping[Kind, str] = {
+    "tflite": "static, weights per channel, every operator in int8",
+    "onnx": "static QDQ, weights per channel, head in float32",
+}
 OUTPUTS = {"probabilities": "probability of each level, in the order of labels"}
 REPORT = "export.json"
 
@@ -51,6 +55,10 @@ class ExportPlan:
     limits: Limits = field(default_factory=Limits)
     accuracy: Mapping[str, Any] | None = None
 
+    def __post_init__(self) -> None:
+        if not self.name or self.name != Path(self.name).name:
+            raise ModelError(f"model name {self.name!r}; expected a word that can begin a file's name")
+
 
 def export_files(
     model: keras.Model,
@@ -72,7 +80,7 @@ def export_files(
         for number, (kind, precision, base) in enumerate(_convert(model, plan)):
             report(f"converting to {kind} {precision}", number, steps)
             path = Path(hidden) / f"{plan.name}-{precision}.{kind}"
-            card = _card(model, provenance, plan, precision)
+            card = _card(model, provenance, plan, precision, QUANTIZATION[kind])
             path.write_bytes(with_card(base, card, kind))
             paths.append(path)
         checks = check_files(paths, expected, plan.verification.pixels, report=report)
@@ -92,16 +100,18 @@ def _convert(model: keras.Model, plan: ExportPlan) -> Iterator[tuple[Kind, str, 
         if plan.calibration is not None:
             yield "tflite", "int8", quantize_tflite(model, plan.calibration.pixels)
             yield "onnx", "int8", quantize_onnx(float_onnx, plan.calibration.pixels)
-    except (ValueError, RuntimeError, TypeError) as error:
+    except Exception as error:  # Each converter has exception classes of its own, some of no module.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CxrsError(f"{plan.name}: the converter failed: {reason}") from error
 
 
-def _card(model: keras.Model, provenance: Provenance, plan: ExportPlan, precision: str) -> ModelCard:
+def _card(
+    model: keras.Model, provenance: Provenance, plan: ExportPlan, precision: str, method: str
+) -> ModelCard:
     quantization: dict[str, Any] = {}
     if precision == "int8" and plan.calibration is not None:
         quantization = {
-            "method": "static, weights per channel, head in float32",
+            "method": method,
             "calibration_source": plan.calibration.source,
             "calibration_ids": list(plan.calibration.ids),
         }

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from cxrs_edge.errors import ModelError
+
 if TYPE_CHECKING:
     import keras
 
@@ -147,8 +149,11 @@ def _head(x: Any, head: Head) -> Any:
 
 
 def network_widths(model: keras.Model) -> Widths:
-    """Read the inner widths back from a network that `build_network` made."""
-    first = [model.get_layer(f"stage{stage}_block1_project1") for stage in range(1, 5)]
+    """Read the inner widths back from a network that `build_network` made; `ModelError` for another one."""
+    try:
+        first = [model.get_layer(f"stage{stage}_block1_project1") for stage in range(1, 5)]
+    except ValueError as error:
+        raise ModelError(f"{model.name}: has no stages; expected COVID-Net CXR-S, as train writes it") from error
     projections = tuple(int(layer.filters) for layer in first)
     depthwise = model.get_layer("stage1_block1_depthwise")
     return Widths(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +29,7 @@ class RepresentativeSet:
 def phantom_set(spec: InputSpec, count: int, *, seed: int = 0) -> RepresentativeSet:
     """Drawn chest phantoms, levels 1 and 2 alike often."""
     ids, pixels = [], []
-    for number, phantom in enumerate(islice(varied_phantoms(count, seed=seed), count)):
+    for number, phantom in enumerate(varied_phantoms(count, seed=seed)):
         image = GrayImage(
             pixels=draw_phantom(phantom),
             name=f"phantom {number}",
@@ -76,7 +75,7 @@ def labelled_sets(
         prepared.append(prepare(image, spec))
         report("reading images", number, len(chosen))
     ids = tuple(row.image_id for row in chosen)
-    source = f"training split of a labelled set, {len({row.patient for row in rows})} patients in all"
+    source = f"training split of a labelled set, {len({row.patient for row in order})} patients in all"
     return (
         RepresentativeSet(ids[:calibration], tuple(prepared[:calibration]), source),
         RepresentativeSet(ids[calibration:], tuple(prepared[calibration:]), source),

@@ -14,6 +14,8 @@ from cxrs_export.augment import Augmentation
 
 Schedule = Literal["constant", "cosine"]
 SCHEDULES: tuple[Schedule, ...] = ("constant", "cosine")
+AUGMENTATION_LIMITS = {"translate": 1.0, "rotate": 180.0, "zoom": 0.9, "intensity": 1.0}
+"""Beyond these nothing of the image is left."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,12 @@ class TrainConfig:
         _require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
         _require(self.batch >= 2 and self.batch % 2 == 0, "batch", self.batch, "an even number")
         _require(0 < self.learning_rate <= 1, "learning_rate", self.learning_rate, "above 0, at most 1")
+        # NumPy's and Keras's generators take no others.
+        _require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 2**32 - 1")
+        _require(self.fold >= -1, "fold", self.fold, "-1 or more")
+        for key, limit in AUGMENTATION_LIMITS.items():
+            value = getattr(self.augmentation, key)
+            _require(0 <= value <= limit, f"augmentation.{key}", value, f"0 to {limit}")
         _require(self.schedule in SCHEDULES, "schedule", self.schedule, " or ".join(SCHEDULES))
 
     @property

@@ -275,7 +275,7 @@ def test_a_huge_card_is_refused_unread() -> None:
 def test_any_json_in_any_field_is_taken_or_refused(field: str, value: object) -> None:
     try:
         card = parse_card(changed(field, assigned(value)), name="m")
-    except ModelError as error:
-        assert f"card field {field}" in str(error)
+    except ModelError:
+        assert f"card field {field}" in refusal(changed(field, assigned(value)))
     else:
         assert parse_card(card.to_json().encode(), name="m") == card

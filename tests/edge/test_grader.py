@@ -121,7 +121,7 @@ def test_the_card_decides_crop_and_temperature(write_model, draw_xray):
     assert mild.grade(path).probabilities["level2"] == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_tie_of_names(write_model, draw_xray):
+def test_bytes_and_paths_give_the_same_grade(write_model, draw_xray):
     path = draw_xray()
     grader = Grader.open(write_model("onnx"))
     assert grader.grade(path.read_bytes()).source == "image"
@@ -143,15 +143,16 @@ def test_errors_name_the_image(write_model, tmp_path):
     grader = Grader.open(write_model("onnx"))
     with pytest.raises(ImageError, match=r"nowhere\.png: can't be read: No such file"):
         grader.grade(tmp_path / "nowhere.png")
-    with pytest.raises(ImageError, match="^ward 3: not an image"):
+    with pytest.raises(ImageError, match=r"^ward 3: not an image"):
         grader.grade(b"not an image at all", name="ward 3")
 
 
-def test_an_image_too_large_for_the_memory_is_an_image_error(write_model, draw_xray, monkeypatch):
+@pytest.mark.parametrize("stop", ["read_file", "read_image", "prepare"])
+def test_an_image_too_large_for_the_memory(write_model, draw_xray, monkeypatch, stop):
     def exhausted(*_arguments, **_options):
         raise MemoryError
 
-    monkeypatch.setattr("cxrs_edge.grader.read_image", exhausted)
+    monkeypatch.setattr(f"cxrs_edge.grader.{stop}", exhausted)
     with pytest.raises(ImageError, match=r"scan\.png: too large for this machine's memory"):
         Grader.open(write_model("onnx")).grade(draw_xray())
 

@@ -357,7 +357,8 @@ def test_zip_bombs_are_refused_without_unpacking_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"x", b"TFL3", bytes(7), b"\x1c\0\0\0TFL3", b"PK\x05\x06" + bytes(18), b"text\n" * 99, b"\xff" * 99]
+    "data",
+    [b"x", b"TFL3", bytes(7), b"\x1c\0\0\0TFL3", b"PK\x05\x06" + bytes(18), b"text\n" * 99, b"\xff" * 99],
 )
 def test_other_files_are_refused(data: bytes, tmp_path: Path) -> None:
     refusal(tmp_path, data)

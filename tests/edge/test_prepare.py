@@ -124,7 +124,8 @@ def test_crop_then_resize_with_the_card_s_filter(height: int, width: int, resize
 
 def test_filters_differ() -> None:
     results = {
-        prepare(gray(noise(200, 200)), InputSpec(size=96, resize=resize)).tobytes() for resize in RESIZE_FILTERS
+        prepare(gray(noise(200, 200)), InputSpec(size=96, resize=resize)).tobytes()
+        for resize in RESIZE_FILTERS
     }
     assert len(results) == len(RESIZE_FILTERS)
 

@@ -1,0 +1,391 @@
+"""The command line as a person or a script meets it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from cxrs_edge import cli
+from cxrs_edge.cli import COMMANDS, main
+from cxrs_edge.engines import registry
+from cxrs_edge.errors import VerificationError
+from cxrs_edge.render import COLUMNS, RESEARCH_USE, STYLES
+from cxrs_edge.version import __version__
+
+posix = pytest.mark.skipif(os.name != "posix", reason="signals, pipes and terminals of POSIX")
+COMMAND = [sys.executable, "-m", "cxrs_edge"]
+
+
+def run(*arguments, **options):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments], **options)
+
+
+def spawn(*arguments, **options):
+    command = [*COMMAND, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+def start(*arguments, **options):
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE) | options
+    return subprocess.Popen([*COMMAND, *map(str, arguments)], text=True, **pipes)
+
+
+@pytest.fixture
+def tiny(write_model):
+    return write_model("onnx")
+
+
+@pytest.fixture
+def folder(tmp_path, draw_xray):
+    """Images, a bad one, and what isn't to be found."""
+    for name in ("scans/b.png", "scans/a.JPG", "scans/deep/c.tif", "scans/Deep/d.bmp"):
+        draw_xray(name)
+    for name in ("scans/.hidden.png", "scans/.cache/e.png"):
+        draw_xray(name)
+    (tmp_path / "scans/notes.txt").write_text("not an image")
+    (tmp_path / "scans/bad.png").write_text("not an image")
+    return tmp_path / "scans"
+
+
+def objects(output):
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def test_one_image_in_text(tiny, draw_xray):
+    path = draw_xray()
+    result = run("predict", path, "--model", tiny, "--threads", "1")
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"{path}: graded level 1, opacities in 1 or 2 of 6 lung zones")
+    version = registry.package_version("onnxruntime")
+    assert result.stderr == f"tiny 1.2 float32 on onnx {version}, 1 thread\n{RESEARCH_USE}\n"
+
+
+def test_json_has_exactly_the_keys_of_the_contract(tiny, draw_xray, tmp_path):
+    result = run("predict", draw_xray(), tmp_path / "none.png", "--model", tiny, "--format", "json")
+    graded, failed = objects(result.stdout)
+    assert list(graded) == [
+        "schema",
+        "source",
+        "outcome",
+        "level",
+        "probabilities",
+        "notes",
+        "model",
+        "engine",
+        "timing_ms",
+    ]
+    assert list(graded["probabilities"]) == ["level1", "level2"]
+    assert list(graded["model"]) == ["name", "version", "precision", "sha256"]
+    assert list(graded["engine"]) == ["name", "version", "threads"]
+    assert list(graded["timing_ms"]) == ["read", "prepare", "infer"]
+    assert list(failed) == ["schema", "source", "outcome", "error"]
+    assert list(failed["error"]) == ["kind", "message"]
+    assert {graded["schema"], failed["schema"]} == {"cxrs-edge/grade/1"}
+
+
+def test_a_bad_file_does_not_stop_the_others(tiny, draw_xray, tmp_path):
+    bad = tmp_path / "bad.png"
+    bad.write_text("hello")
+    result = run("predict", draw_xray("1.png"), bad, draw_xray("2.png"), "--model", tiny, "--format", "json")
+    assert result.exit_code == 1
+    assert [item["outcome"] for item in objects(result.stdout)] == ["graded", "error", "graded"]
+    assert objects(result.stdout)[1]["error"]["kind"] == "image"
+    assert result.stderr.endswith("1 of 3 inputs got no grade.\n")
+
+
+def test_in_text_a_failure_goes_to_stderr(tiny, draw_xray, tmp_path):
+    result = run("predict", tmp_path / "none.png", draw_xray(), "--model", tiny)
+    assert result.exit_code == 1
+    assert "none.png" not in result.stdout
+    assert f"{tmp_path}/none.png: can't be read: No such file or directory\n" in result.stderr
+
+
+def test_csv_is_one_table(tiny, draw_xray, tmp_path):
+    paths = [draw_xray("1.png"), tmp_path / "none.png", draw_xray("2.png")]
+    result = run("predict", *paths, "--model", tiny, "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert tuple(rows[0]) == COLUMNS
+    assert [row["source"] for row in rows] == [str(path) for path in paths]
+    assert [row["outcome"] for row in rows] == ["graded", "error", "graded"]
+
+
+def test_folders_in_order(tiny, folder, draw_xray):
+    last = draw_xray("last.png")
+    result = run("predict", folder, last, folder / "b.png", "--model", tiny, "--format", "json")
+    sources = [Path(item["source"]) for item in objects(result.stdout)]
+    names = ["a.JPG", "b.png", "bad.png", "Deep/d.bmp", "deep/c.tif"]
+    assert sources == [*(folder / name for name in names), last, folder / "b.png"]
+    assert result.exit_code == 1
+
+
+@posix
+def test_links_that_lead_back_are_not_followed(tiny, draw_xray, tmp_path):
+    inside = draw_xray("scans/a.png")
+    (tmp_path / "scans/loop").symlink_to(tmp_path / "scans")
+    (tmp_path / "scans/b.png").symlink_to(inside)
+    (tmp_path / "link").symlink_to(tmp_path / "scans")
+    result = run("predict", tmp_path / "link", "--model", tiny, "--format", "json")
+    sources = [item["source"] for item in objects(result.stdout)]
+    assert sources == [f"{tmp_path}/link/a.png", f"{tmp_path}/link/b.png"]
+
+
+def test_a_folder_without_images_is_an_error(tiny, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty/readme.txt").touch()
+    result = run("predict", tmp_path / "empty", "--model", tiny, "--format", "json")
+    assert result.exit_code == 1
+    (failed,) = objects(result.stdout)
+    assert failed["source"] == f"{tmp_path}/empty"
+    assert failed["error"]["kind"] == "input"
+    assert "no image in or below this folder; expected files named *.png" in (failed["error"]["message"])
+
+
+def test_a_folder_that_can_not_be_read_is_an_error(tiny, folder, monkeypatch):
+    real = os.scandir
+
+    def scandir(path):
+        if Path(path).name == "deep":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    result = run("predict", folder, "--model", tiny, "--format", "json")
+    failed = objects(result.stdout)[-1]
+    assert failed["error"] == {
+        "kind": "input",
+        "message": f"{folder}/deep: can't be read: Permission denied",
+    }
+    assert result.exit_code == 1
+
+
+def test_standard_input(tiny, draw_xray):
+    data = draw_xray().read_bytes()
+    result = run("predict", "-", "--model", tiny, "--format", "json", input=data)
+    assert result.exit_code == 0
+    assert objects(result.stdout)[0]["source"] == "stdin"
+    empty = run("predict", "-", "--model", tiny, input=b"")
+    assert empty.exit_code == 1
+    assert "stdin: empty file" in empty.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predict"], "Missing argument 'PATH...'"),
+        (["predict", "x.png", "--threads", "0"], "0 is not in the range"),
+        (["predict", "x.png", "--threads", "many"], "not a valid integer"),
+        (["predict", "x.png", "--engine", "cuda"], "'cuda' is not one of"),
+        (["predict", "x.png", "--format", "xml"], "'xml' is not one of"),
+        (["predict", "x.png", "--nonsense"], "No such option"),
+        (["prophesy"], "No such command 'prophesy'"),
+        (["info", "a", "b"], "unexpected extra argument"),
+    ],
+)
+def test_wrong_usage_is_status_2(arguments, message):
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_model_that_can_not_be_honoured_is_one_line(draw_xray, tmp_path):
+    model = tmp_path / "my\nmodel.onnx"
+    model.write_bytes(b"nothing of ours")
+    result = run("predict", draw_xray(), "--model", model)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Error: ")
+    assert "my\\nmodel.onnx: no model card" in line
+
+
+def test_an_engine_of_another_kind_is_one_line(tiny, draw_xray):
+    result = run("predict", draw_xray(), "--model", tiny, "--engine", "tflite")
+    assert result.exit_code == 1
+    assert result.stderr == ("Error: engine tflite: doesn't run a .onnx file; expected auto or onnx\n")
+
+
+def test_a_missing_engine_is_answered_with_its_pip_line(draw_xray, monkeypatch):
+    monkeypatch.setattr(registry, "find_spec", lambda _package: None)
+    result = run("predict", draw_xray())
+    assert result.exit_code == 1
+    assert result.stderr == ("Error: ai_edge_litert: not installed; run: pip install 'cxrs-edge[tflite]'\n")
+
+
+def lazy_command(monkeypatch, body):
+    """Make `train` the command whose module does `body` when it is imported."""
+    monkeypatch.setitem(COMMANDS, "train", cli.Lazy("cxrs_edge.tests_lazy", "export", "Train the network."))
+    monkeypatch.setattr(cli.importlib, "import_module", body)
+
+
+def test_a_lazy_command_runs_when_called(monkeypatch):
+    @click.command()
+    def train():
+        click.echo("trained")
+
+    class Module:
+        pass
+
+    Module.train = train
+    lazy_command(monkeypatch, lambda _name: Module)
+    assert run("train").stdout == "trained\n"
+
+
+def test_a_lazy_command_that_lacks_a_package_is_answered_with_its_pip_line(monkeypatch):
+    def import_module(_name):
+        raise ModuleNotFoundError("No module named 'keras.layers'", name="keras.layers")
+
+    lazy_command(monkeypatch, import_module)
+    for arguments in (["train"], ["train", "--help"]):
+        result = run(*arguments)
+        assert result.exit_code == 1
+        assert result.stderr == "Error: keras: not installed; run: pip install 'cxrs-edge[export]'\n"
+    assert run("--help").exit_code == 0
+
+
+def test_an_error_owns_its_status(monkeypatch):
+    @click.command()
+    def train():
+        raise VerificationError("model: differs")
+
+    class Module:
+        pass
+
+    Module.train = train
+    lazy_command(monkeypatch, lambda _name: Module)
+    result = run("train")
+    assert (result.exit_code, result.stderr) == (3, "Error: model: differs\n")
+
+
+def test_help_names_every_command():
+    text = run("--help").stdout
+    for name in (*main.commands, *COMMANDS):
+        assert f"\n  {name} " in text
+
+
+@pytest.mark.parametrize("name", ["predict", "info"])
+def test_help_of_a_command_has_examples_and_every_option(name):
+    command = main.commands[name]
+    assert f"Examples:\n    cxrs-edge {name}" in run(name, "--help").stdout
+    options = [option for option in command.params if isinstance(option, click.Option)]
+    assert [option.name for option in options if not option.help] == []
+
+
+def test_the_version():
+    assert run("--version").stdout == f"cxrs-edge, version {__version__}\n"
+
+
+def test_every_style_can_be_asked_for():
+    (option,) = [p for p in main.commands["predict"].params if p.name == "style"]
+    assert tuple(option.type.choices) == STYLES
+
+
+def test_info_shows_the_card_and_the_machine(tiny, monkeypatch):
+    result = run("info", tiny)
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"tiny 1.2 float32\n  file: {tiny}\n  network: mean of the")
+    assert "\n  labels: level1, level2\n" in result.stdout
+    assert "\n    size: 32\n" in result.stdout
+    assert "\n  engine: onnx\n  threads: " in result.stdout
+    monkeypatch.setattr(registry, "find_spec", lambda _package: None)
+    without = run("info", tiny).stdout
+    assert "\n  engine: none that runs this file\n" in without
+    assert "\n  onnxruntime: not installed; run: pip install 'cxrs-edge[onnx]'\n" in without
+
+
+def test_info_in_json(tiny):
+    info = json.loads(run("info", tiny, "--format", "json").stdout)
+    assert list(info) == ["schema", "file", "card", "engine", "threads", "engines"]
+    assert info["schema"] == "cxrs-edge/info/1"
+    assert info["card"]["input"]["size"] == 32
+    assert info["card"]["labels"] == ["level1", "level2"]
+    assert info["engine"] == "onnx"
+    assert info["threads"] >= 1
+    assert [engine["name"] for engine in info["engines"]] == ["tflite", "onnx"]
+    onnx = info["engines"][1]
+    assert onnx["version"] == registry.package_version("onnxruntime")
+    assert onnx["cure"] is None
+
+
+def test_info_without_a_model_is_of_the_bundled_one():
+    result = run("info", "--format", "json")
+    assert json.loads(result.stdout)["file"].endswith("cxrs-int8.tflite")
+
+
+def test_statuses_of_the_real_program(draw_xray, tmp_path):
+    good = spawn("predict", draw_xray(), "--format", "json")
+    assert good.returncode == 0
+    assert objects(good.stdout)[0]["engine"]["name"] == "tflite"
+    bad = spawn("predict", tmp_path / "none.png", "--engine", "onnx", "--threads", "1")
+    assert bad.returncode == 1
+    assert bad.stdout == ""
+    assert "Traceback" not in bad.stderr
+    assert spawn("predict").returncode == 2
+
+
+@posix
+def test_a_file_name_that_is_no_unicode(tiny, draw_xray, tmp_path):
+    name = os.fsencode(tmp_path) + b"/\xff.png"
+    Path(os.fsdecode(name)).write_bytes(draw_xray().read_bytes())
+    for style in STYLES:
+        environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+        command = [*COMMAND, "predict", name, "--model", tiny, "--format", style]
+        done = subprocess.run(command, capture_output=True, check=False, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert b"graded" in done.stdout
+
+
+def test_a_result_is_there_before_the_next_input(tiny, draw_xray):
+    path = draw_xray()
+    with start("predict", path, "-", "--model", tiny, "--format", "json") as process:
+        assert json.loads(process.stdout.readline())["source"] == str(path)
+        process.stdin.buffer.write(path.read_bytes())
+        process.stdin.close()
+        assert json.loads(process.stdout.readline())["source"] == "stdin"
+        assert process.wait(timeout=20) == 0
+
+
+@posix
+def test_a_reader_that_goes_away_ends_it_quietly(tiny, draw_xray):
+    paths = [draw_xray()] * 300
+    with start("predict", *paths, "--model", tiny, "--format", "json") as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(timeout=20) == 141
+        assert process.stderr.read().splitlines()[2:] == []
+
+
+@posix
+def test_an_interrupt_is_status_130(tiny):
+    with start("predict", "-", "--model", tiny) as process:
+        assert "tiny 1.2" in process.stderr.readline()
+        assert process.stderr.readline() == f"{RESEARCH_USE}\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 130
+        assert process.stderr.read() == "Interrupted.\n"
+
+
+@posix
+def test_progress_is_for_terminals_only(tiny, draw_xray):
+    paths = [draw_xray()] * 3
+    quiet = spawn("predict", *paths, "--model", tiny, "--format", "json")
+    assert "3/3" not in quiet.stderr
+    terminal, end = os.openpty()
+    with start("predict", *paths, "--model", tiny, "--format", "json", stderr=end) as process:
+        os.close(end)
+        results = process.stdout.read()
+        assert process.wait(timeout=20) == 0
+    shown = os.read(terminal, 65536)
+    os.close(terminal)
+    assert b"3/3" in shown
+    assert len(objects(results)) == 3
