@@ -66,9 +66,7 @@ class MissingDependency(EngineError):
     kind = "dependency"
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(
-            f"{package}: not installed; run: pip install 'cxrs-edge[{extra}]'"
-        )
+        super().__init__(f"{package}: not installed; run: pip install 'cxrs-edge[{extra}]'")
 
 
 class TrainingError(CxrsError):

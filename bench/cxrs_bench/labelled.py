@@ -125,7 +125,9 @@ def _from_row(row: dict[str, str | None], where: str, images: Path) -> LabelledI
     image_id, patient, split = (_filled(row, key, where) for key in ("image_id", "patient_id", "split"))
     return LabelledImage(
         image_id=image_id,
-        path=_image_path(images, image_id if image_id.lower().endswith(SUFFIXES) else f"{image_id}.jpg", where),
+        path=_image_path(
+            images, image_id if image_id.lower().endswith(SUFFIXES) else f"{image_id}.jpg", where
+        ),
         patient=patient,
         level=_integer(row, "level", where, LEVELS),
         split=split,

@@ -139,9 +139,7 @@ def test_intervals_of_clustered_images_cover_the_known_accuracy() -> None:
         level = rng.integers(1, 3, 60)
         level2 = np.where((level == 2) == (rng.random(60) < 0.8), 0.9, 0.1)
         patients = np.repeat(np.arange(60), sizes).tolist()
-        predictions = make(
-            patients, np.repeat(level, sizes).tolist(), np.repeat(level2, sizes).tolist()
-        )
+        predictions = make(patients, np.repeat(level, sizes).tolist(), np.repeat(level2, sizes).tolist())
         accuracy = evaluate(predictions, resamples=300).by_image.accuracy
         covered += accuracy.low <= 0.8 <= accuracy.high
     assert 0.90 <= covered / 200 <= 0.99
@@ -207,9 +205,7 @@ def test_text_of_an_evaluation() -> None:
     def numbered() -> Figures[Estimate]:
         return Figures(*(Estimate(next(values) / 1000, 0.12, 0.98, 0.0) for _ in range(7)))
 
-    measured = replace(
-        evaluate(paper_table_4(), resamples=5), by_image=numbered(), by_patient=numbered()
-    )
+    measured = replace(evaluate(paper_table_4(), resamples=5), by_image=numbered(), by_patient=numbered())
     text = render_text(measured, "COVID-Net CXR-S, Table 4")
     squeezed = [" ".join(line.replace(" (0.12 to 0.98)", "").split()) for line in text.splitlines()]
     assert squeezed == [
@@ -241,9 +237,7 @@ def test_text_of_an_evaluation() -> None:
 
 
 def test_text_admits_what_the_intervals_hide() -> None:
-    text = render_text(
-        evaluate(make([1, 2, 3], [1, 2, 2], [0.1, 0.9, 0.9]), resamples=1000), "small"
-    )
+    text = render_text(evaluate(make([1, 2, 3], [1, 2, 2], [0.1, 0.9, 0.9]), resamples=1000), "small")
     assert "sensitivity_level1: undefined in " in text
     assert "An interval without width means" in text
     none_right = evaluate(make([1, 2], [2, 2], [0.1, 0.1]), resamples=5)

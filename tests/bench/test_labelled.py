@@ -215,7 +215,9 @@ def test_digest_is_of_the_content_not_of_the_order() -> None:
     assert len({digest, set_digest((a,)), *(set_digest((other, b)) for other in others)}) == 5
 
 
-WORDS = st.sampled_from(["a", "p", "1", "2", "level1", "train", ",", "\n", " ", '"', "..", "/", "\0", "é", "fold"])
+WORDS = st.sampled_from(
+    ["a", "p", "1", "2", "level1", "train", ",", "\n", " ", '"', "..", "/", "\0", "é", "fold"]
+)
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

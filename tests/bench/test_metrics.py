@@ -89,9 +89,7 @@ def test_auc_counts_pairs(images: list[tuple[int, float]]) -> None:
 
 
 @given(IMAGES, st.data())
-def test_whole_weights_are_repeated_rows(
-    images: list[tuple[int, float]], data: st.DataObject
-) -> None:
+def test_whole_weights_are_repeated_rows(images: list[tuple[int, float]], data: st.DataObject) -> None:
     levels, level2 = arrays(images)
     times = np.array(
         data.draw(

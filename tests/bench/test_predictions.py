@@ -49,8 +49,7 @@ def test_round_trip_is_exact(rows: list[tuple[str, str, int, float]]) -> None:
 def test_bytes_of_the_file(tmp_path: Path) -> None:
     write_predictions(make(("é, 1.png", "ann", 2, 0.1 + 0.2)), tmp_path / "p.csv")
     assert (tmp_path / "p.csv").read_bytes() == (
-        b"image_id,patient_id,level,probability_level2\r\n"
-        b'"\xc3\xa9, 1.png",ann,2,0.30000000000000004\r\n'
+        b'image_id,patient_id,level,probability_level2\r\n"\xc3\xa9, 1.png",ann,2,0.30000000000000004\r\n'
     )
 
 
@@ -160,9 +159,7 @@ def test_values_are_checked_on_construction(row: tuple[str, str, int, float], me
 def test_lengths_are_checked_on_construction() -> None:
     with pytest.raises(DataError, match="got 1 names, 2 patients"):
         Predictions(("a",), ("p", "q"), np.array([1]), np.array([0.5]))
-    with pytest.raises(
-        DataError, match=r"levels of shape \(1,\) and probabilities of shape \(2,\)"
-    ):
+    with pytest.raises(DataError, match=r"levels of shape \(1,\) and probabilities of shape \(2,\)"):
         Predictions(("a",), ("p",), np.array([1]), np.array([0.5, 0.5]))
     with pytest.raises(DataError, match="at least one image"):
         Predictions((), (), np.array([], dtype=int), np.array([]))

@@ -1,4 +1,4 @@
-"""The command line as a person or a script meets it."""
+"""The command line as a person or a script meets it, inside this process."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import csv
 import io
 import json
 import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import click
@@ -23,21 +20,10 @@ from cxrs_edge.render import COLUMNS, RESEARCH_USE, STYLES
 from cxrs_edge.version import __version__
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals, pipes and terminals of POSIX")
-COMMAND = [sys.executable, "-m", "cxrs_edge"]
 
 
 def run(*arguments, **options):
     return CliRunner().invoke(main, [str(argument) for argument in arguments], **options)
-
-
-def spawn(*arguments, **options):
-    command = [*COMMAND, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
-
-
-def start(*arguments, **options):
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE) | options
-    return subprocess.Popen([*COMMAND, *map(str, arguments)], text=True, **pipes)
 
 
 @pytest.fixture
@@ -253,6 +239,13 @@ def test_a_lazy_command_that_lacks_a_package_is_answered_with_its_pip_line(monke
     assert run("--help").exit_code == 0
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_lazy_command_is_there(name):
+    command = main.get_command(click.Context(main), name)
+    assert isinstance(command, click.Command)
+    assert command.name == name
+
+
 def test_an_error_owns_its_status(monkeypatch):
     @click.command()
     def train():
@@ -320,72 +313,3 @@ def test_info_in_json(tiny):
 def test_info_without_a_model_is_of_the_bundled_one():
     result = run("info", "--format", "json")
     assert json.loads(result.stdout)["file"].endswith("cxrs-int8.tflite")
-
-
-def test_statuses_of_the_real_program(draw_xray, tmp_path):
-    good = spawn("predict", draw_xray(), "--format", "json")
-    assert good.returncode == 0
-    assert objects(good.stdout)[0]["engine"]["name"] == "tflite"
-    bad = spawn("predict", tmp_path / "none.png", "--engine", "onnx", "--threads", "1")
-    assert bad.returncode == 1
-    assert bad.stdout == ""
-    assert "Traceback" not in bad.stderr
-    assert spawn("predict").returncode == 2
-
-
-@posix
-def test_a_file_name_that_is_no_unicode(tiny, draw_xray, tmp_path):
-    name = os.fsencode(tmp_path) + b"/\xff.png"
-    Path(os.fsdecode(name)).write_bytes(draw_xray().read_bytes())
-    for style in STYLES:
-        environment = os.environ | {"PYTHONIOENCODING": "ascii"}
-        command = [*COMMAND, "predict", name, "--model", tiny, "--format", style]
-        done = subprocess.run(command, capture_output=True, check=False, env=environment)
-        assert done.returncode == 0, done.stderr
-        assert b"graded" in done.stdout
-
-
-def test_a_result_is_there_before_the_next_input(tiny, draw_xray):
-    path = draw_xray()
-    with start("predict", path, "-", "--model", tiny, "--format", "json") as process:
-        assert json.loads(process.stdout.readline())["source"] == str(path)
-        process.stdin.buffer.write(path.read_bytes())
-        process.stdin.close()
-        assert json.loads(process.stdout.readline())["source"] == "stdin"
-        assert process.wait(timeout=20) == 0
-
-
-@posix
-def test_a_reader_that_goes_away_ends_it_quietly(tiny, draw_xray):
-    paths = [draw_xray()] * 300
-    with start("predict", *paths, "--model", tiny, "--format", "json") as process:
-        process.stdout.readline()
-        process.stdout.close()
-        assert process.wait(timeout=20) == 141
-        assert process.stderr.read().splitlines()[2:] == []
-
-
-@posix
-def test_an_interrupt_is_status_130(tiny):
-    with start("predict", "-", "--model", tiny) as process:
-        assert "tiny 1.2" in process.stderr.readline()
-        assert process.stderr.readline() == f"{RESEARCH_USE}\n"
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=20) == 130
-        assert process.stderr.read() == "Interrupted.\n"
-
-
-@posix
-def test_progress_is_for_terminals_only(tiny, draw_xray):
-    paths = [draw_xray()] * 3
-    quiet = spawn("predict", *paths, "--model", tiny, "--format", "json")
-    assert "3/3" not in quiet.stderr
-    terminal, end = os.openpty()
-    with start("predict", *paths, "--model", tiny, "--format", "json", stderr=end) as process:
-        os.close(end)
-        results = process.stdout.read()
-        assert process.wait(timeout=20) == 0
-    shown = os.read(terminal, 65536)
-    os.close(terminal)
-    assert b"3/3" in shown
-    assert len(objects(results)) == 3

@@ -87,7 +87,9 @@ def test_temperature_never_changes_the_level(level2, temperature, swapped):
     assert decision.level == likelier
 
 
-@pytest.mark.parametrize("values", [(math.nan, 0.5), (-3.0, 5.0), (0.5, math.inf), (0.2, 0.3, 0.5), (1.0,)])
+@pytest.mark.parametrize(
+    "values", [(math.nan, 0.5), (-3.0, 0.5), (0.5, 5.0), (0.5, math.inf), (0.2, 0.3, 0.5), (1.0,)]
+)
 def test_what_is_no_probability_is_refused(values):
     with pytest.raises(EngineError, match="model hand: output probabilities: got"):
         grade(outputs_of(*values), card_of())

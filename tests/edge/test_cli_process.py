@@ -1,0 +1,112 @@
+"""The command line as a process: statuses, signals, pipes and terminals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cxrs_edge.render import RESEARCH_USE, STYLES
+
+posix = pytest.mark.skipif(os.name != "posix", reason="signals, pipes and terminals of POSIX")
+COMMAND = [sys.executable, "-m", "cxrs_edge"]
+
+
+def spawn(*arguments, **options):
+    command = [*COMMAND, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+def start(*arguments, **options):
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE) | options
+    # Unbuffered output would hide a missing flush, and what is still to be flushed at the end.
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    command = [*COMMAND, *map(str, arguments)]
+    return subprocess.Popen(command, text=True, env=environment, **pipes)
+
+
+@pytest.fixture
+def tiny(write_model):
+    return write_model("onnx")
+
+
+def objects(output):
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def test_statuses_of_the_real_program(draw_xray, tmp_path):
+    good = spawn("predict", draw_xray(), "--format", "json")
+    assert good.returncode == 0
+    assert objects(good.stdout)[0]["engine"]["name"] == "tflite"
+    bad = spawn("predict", tmp_path / "none.png", "--engine", "onnx", "--threads", "1")
+    assert bad.returncode == 1
+    assert bad.stdout == ""
+    assert "Traceback" not in bad.stderr
+    assert spawn("predict").returncode == 2
+
+
+@posix
+def test_a_file_name_that_the_console_can_not_show(tiny, draw_xray, tmp_path):
+    name = os.fsencode(tmp_path) + "/肺".encode() + b"\xff.png"
+    Path(os.fsdecode(name)).write_bytes(draw_xray().read_bytes())
+    for style in STYLES:
+        environment = os.environ | {"PYTHONIOENCODING": "cp1252"}
+        command = [*COMMAND, "predict", name, "--model", tiny, "--format", style]
+        done = subprocess.run(command, capture_output=True, check=False, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert b"graded" in done.stdout
+
+
+def test_a_result_is_there_before_the_next_input(tiny, draw_xray):
+    path = draw_xray()
+    with start("predict", path, "-", "--model", tiny, "--format", "json") as process:
+        assert json.loads(process.stdout.readline())["source"] == str(path)
+        process.stdin.buffer.write(path.read_bytes())
+        process.stdin.close()
+        assert json.loads(process.stdout.readline())["source"] == "stdin"
+        assert process.wait(timeout=20) == 0
+
+
+@posix
+def test_a_reader_that_goes_away_ends_it_quietly(tiny, draw_xray):
+    paths = [draw_xray()] * 300
+    with start("predict", *paths, "--model", tiny, "--format", "json") as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(timeout=20) == 141
+        assert process.stderr.read().splitlines()[2:] == []
+
+
+@posix
+def test_an_interrupt_is_status_130(tiny):
+    def heed() -> None:
+        # A test run in the background is started deaf to it, and its children would be too.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    with start("predict", "-", "--model", tiny, preexec_fn=heed) as process:
+        assert "tiny 1.2" in process.stderr.readline()
+        assert process.stderr.readline() == f"{RESEARCH_USE}\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 130
+        assert process.stderr.read() == "Interrupted.\n"
+
+
+@posix
+def test_progress_is_for_terminals_only(tiny, draw_xray):
+    paths = [draw_xray()] * 3
+    quiet = spawn("predict", *paths, "--model", tiny, "--format", "json")
+    assert "3/3" not in quiet.stderr
+    terminal, end = os.openpty()
+    with start("predict", *paths, "--model", tiny, "--format", "json", stderr=end) as process:
+        os.close(end)
+        results = process.stdout.read()
+        assert process.wait(timeout=20) == 0
+    shown = os.read(terminal, 65536)
+    os.close(terminal)
+    assert b"3/3" in shown
+    assert len(objects(results)) == 3
