@@ -55,7 +55,7 @@ def train(
     are used. Killed or interrupted? The same command goes on after the last finished epoch.
     """
     from cxrs_export.learning_curves import plot_history
-    from cxrs_export.training import EpochResult, read_history
+    from cxrs_export.run_folder import EpochResult, read_history
     from cxrs_export.training import train as train_network
 
     config = _configure(config_file, options)
@@ -235,7 +235,8 @@ def export(
         calibration_images = 0
     with progress() as report:
         if calibration is None:
-            click.echo("calibrating and verifying on drawn phantoms; for a release name --calibration")
+            work = "calibrating and verifying" if quantize else "verifying"
+            click.echo(f"{work} on drawn phantoms; for a release name --calibration")
             calibrating = phantom_set(spec, calibration_images)
             verifying = phantom_set(spec, verification_images, seed=1)
         else:

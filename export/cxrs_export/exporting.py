@@ -70,25 +70,39 @@ def export_files(
 ) -> list[FileCheck]:
     """Convert, quantize, verify and write; all files get their final names, or none does.
 
-    Raises `VerificationError` when a file misses the limits, `CxrsError` when a converter fails.
+    Raises `VerificationError` when a file misses the limits, `CxrsError` when a converter fails or the folder
+    can't be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    steps = 2 if plan.calibration is None else 4
     expected = keras_level2(model, plan.verification.pixels)
-    with tempfile.TemporaryDirectory(prefix=".unverified-", dir=folder) as hidden:
-        paths = []
-        for number, (kind, precision, base) in enumerate(_convert(model, plan)):
-            report(f"converting to {kind} {precision}", number, steps)
-            path = Path(hidden) / f"{plan.name}-{precision}.{kind}"
-            card = _card(model, provenance, plan, precision, QUANTIZATION[kind])
-            path.write_bytes(with_card(base, card, kind))
-            paths.append(path)
-        checks = check_files(paths, expected, plan.verification.pixels, report=report)
-        require_within(checks, plan.limits)
-        for path in paths:
-            write_atomically(folder / path.name, path.read_bytes())
-    write_atomically(folder / REPORT, _report(plan, checks))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".unverified-", dir=folder) as hidden:
+            paths = _write_unverified(model, provenance, plan, Path(hidden), report)
+            checks = check_files(paths, expected, plan.verification.pixels, report=report)
+            require_within(checks, plan.limits)
+            for path in paths:
+                write_atomically(folder / path.name, path.read_bytes())
+        write_atomically(folder / REPORT, _report(plan, checks))
+    except OSError as error:
+        raise CxrsError(f"{folder}: can't be written: {error}") from error
     return checks
+
+
+def _write_unverified(
+    model: keras.Model,
+    provenance: Provenance,
+    plan: ExportPlan,
+    folder: Path,
+    report: Callable[[str, int, int], None],
+) -> list[Path]:
+    steps = 2 if plan.calibration is None else 4
+    paths = []
+    for number, (kind, precision, base) in enumerate(_convert(model, plan), 1):
+        report(f"converted to {kind} {precision}", number, steps)
+        card = _card(model, provenance, plan, precision, QUANTIZATION[kind])
+        paths.append(folder / f"{plan.name}-{precision}.{kind}")
+        paths[-1].write_bytes(with_card(base, card, kind))
+    return paths
 
 
 def _convert(model: keras.Model, plan: ExportPlan) -> Iterator[tuple[Kind, str, bytes]]:

@@ -11,9 +11,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cxrs_edge.errors import ModelError
 from cxrs_edge.extras import import_extra
-from cxrs_edge.prepare import InputSpec
+from cxrs_edge.prepare import RESIZE_FILTERS, InputSpec
 from cxrs_export.network import build_network, has_gap_head, network_widths
 
 if TYPE_CHECKING:
@@ -58,13 +60,16 @@ def load_model(path: Path) -> tuple[keras.Model, Provenance]:
     if not path.is_file():
         raise ModelError(f"{path}: no such file; expected a .keras model written by: cxrs-edge train")
     try:
+        # First, because it takes nothing but a zip, and Keras would try its older formats.
+        provenance = _read_provenance(path)
         # safe_mode refuses files that carry code to run.
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
-        provenance = _read_provenance(path)
+        _check_shapes(model, path)
+    except ModelError:
+        raise
     except Exception as error:  # Keras raises nearly anything on hostile bytes.
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ModelError(f"{path}: not a readable Keras model: {reason}") from error
-    _check_shapes(model, path)
     height, channels = int(model.input_shape[1]), int(model.input_shape[-1])
     if provenance is None:
         provenance = Provenance(input=InputSpec(size=height, channels=channels))
@@ -73,7 +78,8 @@ def load_model(path: Path) -> tuple[keras.Model, Provenance]:
             f"{path}: its provenance says {provenance.input.size} px, {provenance.input.channels} channels, "
             f"the network takes {height} px, {channels} channels"
         )
-    return (model if model.weights[0].dtype == "float32" else _cast(model, "float32")), provenance
+    halved = any(weight.dtype == "float16" for weight in model.weights)
+    return (_cast(model, "float32") if halved else model), provenance
 
 
 def _read_provenance(path: Path) -> Provenance | None:
@@ -81,13 +87,28 @@ def _read_provenance(path: Path) -> Provenance | None:
         if PROVENANCE not in archive.namelist():
             return None
         values = json.loads(archive.read(PROVENANCE))
-    return Provenance(**{**values, "input": InputSpec(**values["input"])})
+    provenance = Provenance(**{**values, "input": InputSpec(**values["input"])})
+    if not _plausible(provenance):
+        raise ValueError(f"{PROVENANCE} inside holds values out of range")
+    return provenance
+
+
+def _plausible(provenance: Provenance) -> bool:
+    spec = provenance.input
+    return (
+        0 <= spec.crop_top <= 0.5
+        and spec.resize in RESIZE_FILTERS
+        and 1e-3 <= provenance.temperature <= 1e3
+        and isinstance(provenance.training, dict)
+        and isinstance(provenance.temperature_fitted, str)
+    )
 
 
 def _check_shapes(model: keras.Model, path: Path) -> None:
     given, made = model.input_shape, model.output_shape
-    if not isinstance(given, tuple) or len(given) != 4 or given[1] is None or given[1] != given[2]:
-        raise ModelError(f"{path}: input {given}; expected one square image, (None, size, size, channels)")
+    square = isinstance(given, tuple) and len(given) == 4 and given[1] is not None and given[1] == given[2]
+    if not square or given[3] not in (1, 3):
+        raise ModelError(f"{path}: input {given}; expected one square image, (None, size, size, 1 or 3)")
     if made != (None, 2) or model.output_names != ["probabilities"]:
         raise ModelError(f"{path}: outputs {model.output_names} {made}; expected 'probabilities' (None, 2)")
 
@@ -108,5 +129,11 @@ def _cast(model: keras.Model, dtype: str) -> keras.Model:
         )
     finally:
         keras.config.set_dtype_policy(before)
-    twin.set_weights([weight.astype(dtype) for weight in model.get_weights()])
+    with np.errstate(over="ignore"):
+        weights = [weight.astype(dtype) for weight in model.get_weights()]
+    if not all(np.isfinite(weight).all() for weight in weights):
+        raise ModelError(
+            f"{model.name}: has weights that {dtype} can't hold; expected finite numbers in its range"
+        )
+    twin.set_weights(weights)
     return twin

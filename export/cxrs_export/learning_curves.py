@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from cxrs_edge.extras import import_extra
-from cxrs_export.training import EpochResult
+from cxrs_export.run_folder import EpochResult
 
 
 def plot_history(history: list[EpochResult], path: Path) -> None:
@@ -26,7 +26,7 @@ def plot_history(history: list[EpochResult], path: Path) -> None:
     ]
     for axes, label, values in curves:
         if not all(math.isnan(value) for value in values):
-            axes.plot(epochs, values, label=label)
+            axes.plot(epochs, values, marker=".", label=label)
     left.set(xlabel="epoch", ylabel="cross-entropy (nats)", ylim=(0, None))
     right.set(xlabel="epoch", ylim=(0, 1.02))
     for axes in (left, right):

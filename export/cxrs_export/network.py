@@ -153,7 +153,9 @@ def network_widths(model: keras.Model) -> Widths:
     try:
         first = [model.get_layer(f"stage{stage}_block1_project1") for stage in range(1, 5)]
     except ValueError as error:
-        raise ModelError(f"{model.name}: has no stages; expected COVID-Net CXR-S, as train writes it") from error
+        raise ModelError(
+            f"{model.name}: has no stages; expected COVID-Net CXR-S, as train writes it"
+        ) from error
     projections = tuple(int(layer.filters) for layer in first)
     depthwise = model.get_layer("stage1_block1_depthwise")
     return Widths(

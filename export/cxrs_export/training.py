@@ -1,16 +1,11 @@
-"""A training run that survives being killed: one checkpoint an epoch, and the same command resumes it.
-
-A run folder holds ``config.toml``, ``history.csv``, ``curves.png``, ``epoch-NNNN.keras`` (the last finished
-epoch, optimizer included), and at the end ``model.keras``.
-"""
+"""A training run that survives being killed: one checkpoint an epoch, and the same command resumes it."""
 
 from __future__ import annotations
 
-import csv
+import hashlib
 import math
-import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,30 +16,26 @@ from cxrs_bench.metrics import figures
 from cxrs_bench.progress import Report
 from cxrs_edge.errors import TrainingError
 from cxrs_edge.extras import import_extra
-from cxrs_edge.files import write_atomically
 from cxrs_export.batches import TrainingImages, epoch_batches, load_planes, prefetch
 from cxrs_export.keras_file import Provenance, load_model, package_versions, save_model
 from cxrs_export.network import build_network
-from cxrs_export.train_config import TrainConfig, read_config, write_config
+from cxrs_export.run_folder import (
+    MODEL,
+    EpochResult,
+    checkpoint_path,
+    claim_folder,
+    finish_epoch,
+    finished_epochs,
+    read_checkpoint,
+    read_history,
+    write_history,
+)
+from cxrs_export.train_config import TrainConfig
 
 if TYPE_CHECKING:
     import keras
 
-CONFIG, HISTORY, MODEL, DIGEST = "config.toml", "history.csv", "model.keras", "data.sha256"
 VALIDATION_BATCH = 8
-
-
-@dataclass(frozen=True)
-class EpochResult:
-    """One row of ``history.csv``; validation figures are nan without a held-out fold."""
-
-    epoch: int
-    learning_rate: float
-    loss: float
-    accuracy: float
-    validation_loss: float = math.nan
-    validation_accuracy: float = math.nan
-    validation_auc: float = math.nan
 
 
 def train(
@@ -70,32 +61,22 @@ def train(
     """
     keras = import_extra("keras", "export")
     _make_deterministic(keras, config.seed)
-    held_out = tuple(r for r in rows if r.fold == config.fold and config.fold >= 0)
-    training_rows = tuple(r for r in rows if r not in held_out)
+    held_out = tuple(r for r in rows if 0 <= config.fold == r.fold)
+    training_rows = tuple(r for r in rows if not 0 <= config.fold == r.fold)
     _check_rows(training_rows, held_out, config)
-    _claim_folder(run, config, training_rows)
+    claim_folder(run, config, _starting_point(training_rows, init))
+    # Before the training, so that nothing can be missing after it.
+    provenance = _provenance(training_rows, config, init)
     images = _load(training_rows, config, report)
     validation = _load(held_out, config, report)
     model, finished = _start_or_resume(run, config, init)
     for epoch in range(finished, config.epochs):
         result = _train_epoch(model, images, config, epoch, report)
         result = _validate(model, validation, result)
-        _finish_epoch(model, run, result)
+        finish_epoch(model, run, result)
         on_epoch(result)
-    save_model(model, run / MODEL, _provenance(training_rows, config, init))
+    save_model(model, run / MODEL, provenance)
     return run / MODEL
-
-
-def read_history(run: Path) -> list[EpochResult]:
-    """The rows of a run's ``history.csv``, in order."""
-    path = run / HISTORY
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [
-            EpochResult(epoch=int(row.pop("epoch")), **{k: float(v) for k, v in row.items()})
-            for row in csv.DictReader(file)
-        ]
 
 
 def _make_deterministic(keras: Any, seed: int) -> None:
@@ -107,9 +88,9 @@ def _make_deterministic(keras: Any, seed: int) -> None:
 
 
 def _check_rows(training: LabelledSet, held_out: LabelledSet, config: TrainConfig) -> None:
-    for level in (1, 2):
-        if not any(row.level == level for row in training):
-            raise TrainingError(f"no training images of level {level}; expected both levels")
+    levels = sorted({row.level for row in training})
+    if levels != [1, 2]:
+        raise TrainingError(f"training images: got levels {levels}; expected level 1 and level 2, no others")
     if config.fold >= 0 and not held_out:
         raise TrainingError(f"fold {config.fold}: no images; expected a fold of the data set")
     shared = {row.patient for row in training} & {row.patient for row in held_out}
@@ -119,21 +100,10 @@ def _check_rows(training: LabelledSet, held_out: LabelledSet, config: TrainConfi
         )
 
 
-def _claim_folder(run: Path, config: TrainConfig, rows: LabelledSet) -> None:
-    """Write the settings of a new run, or refuse to go on with other ones."""
-    run.mkdir(parents=True, exist_ok=True)
-    digest = set_digest(rows)
-    if (run / DIGEST).exists():
-        if read_config(run / CONFIG) != config:
-            raise TrainingError(
-                f"{run}: holds a run with other settings (its {CONFIG}); use them or another folder"
-            )
-        if (run / DIGEST).read_text().strip() != digest:
-            raise TrainingError(f"{run}: holds a run on other images; use the same set or another folder")
-        return
-    write_config(config, run / CONFIG)
-    # Written last: a folder with a digest has its configuration too.
-    write_atomically(run / DIGEST, f"{digest}\n".encode())
+def _starting_point(rows: LabelledSet, init: Path | None) -> str:
+    """One line for the data and, where there are any, one for the weights that a run starts from."""
+    lines = [set_digest(rows)] if init is None else [set_digest(rows), f"{_sha256(init)} init"]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _load(rows: LabelledSet, config: TrainConfig, report: Report) -> TrainingImages:
@@ -147,14 +117,14 @@ def _load(rows: LabelledSet, config: TrainConfig, report: Report) -> TrainingIma
 def _start_or_resume(run: Path, config: TrainConfig, init: Path | None) -> tuple[Any, int]:
     """The compiled model and the number of finished epochs."""
     keras = import_extra("keras", "export")
-    finished = _finished_epochs(run)
+    finished = finished_epochs(run)
     if finished:
         # Rows of an epoch whose checkpoint was not finished are dropped with it.
-        _write_history(run, read_history(run)[:finished])
-        return keras.saving.load_model(_checkpoint(run, finished)), finished
+        write_history(run, read_history(run)[:finished])
+        return read_checkpoint(checkpoint_path(run, finished)), finished
     model = build_network(size=config.size, channels=config.channels)
     if init is not None:
-        model.set_weights(load_model(init)[0].get_weights())
+        _copy_weights(init, model)
     model.compile(
         optimizer=keras.optimizers.Adam(config.learning_rate),
         loss="sparse_categorical_crossentropy",
@@ -163,12 +133,14 @@ def _start_or_resume(run: Path, config: TrainConfig, init: Path | None) -> tuple
     return model, 0
 
 
-def _finished_epochs(run: Path) -> int:
-    return max((int(p.stem.split("-")[1]) for p in run.glob("epoch-*.keras")), default=0)
-
-
-def _checkpoint(run: Path, epoch: int) -> Path:
-    return run / f"epoch-{epoch:04d}.keras"
+def _copy_weights(init: Path, model: keras.Model) -> None:
+    weights = load_model(init)[0].get_weights()
+    if [w.shape for w in weights] != [w.shape for w in model.weights]:
+        raise TrainingError(
+            f"{init}: has other layers than the network to train; expected a model that cxrs-edge train wrote "
+            f"with {model.input_shape[-1]} channels"
+        )
+    model.set_weights(weights)
 
 
 def _train_epoch(
@@ -188,6 +160,10 @@ def _train_epoch(
         rate = learning_rate(config, epoch * steps + step, config.epochs * steps)
         model.optimizer.learning_rate.assign(rate)
         logs.append(model.train_on_batch(pixels, classes, return_dict=True))
+        if not math.isfinite(logs[-1]["loss"]):
+            raise TrainingError(
+                f"epoch {epoch + 1}: the loss is no longer a number; use a lower learning rate in a new folder"
+            )
         report(f"epoch {epoch + 1}/{config.epochs}", epoch * steps + step + 1, config.epochs * steps)
     return EpochResult(
         epoch=epoch + 1,
@@ -214,8 +190,16 @@ def _provenance(rows: LabelledSet, config: TrainConfig, init: Path | None) -> Pr
         "packages": package_versions(),
     }
     if init is not None:
+        training["init_sha256"] = _sha256(init)
         training["init_training"] = dict(load_model(init)[1].training)
     return Provenance(input=config.input_spec, training=training)
+
+
+def _sha256(file: Path) -> str:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as error:
+        raise TrainingError(f"{file}: can't be read: {error.strerror}; name a Keras model") from error
 
 
 def _validate(model: keras.Model, images: TrainingImages, result: EpochResult) -> EpochResult:
@@ -238,21 +222,3 @@ def _validate(model: keras.Model, images: TrainingImages, result: EpochResult) -
             "validation_auc": float(found.auc),
         }
     )
-
-
-def _finish_epoch(model: keras.Model, run: Path, result: EpochResult) -> None:
-    """History first, checkpoint second: the checkpoint's name decides what is finished."""
-    _write_history(run, [*read_history(run), result])
-    target = _checkpoint(run, result.epoch)
-    partial = run / "unfinished.keras"
-    model.save(partial)
-    with partial.open("rb+") as file:
-        os.fsync(file.fileno())
-    partial.rename(target)
-    _checkpoint(run, result.epoch - 1).unlink(missing_ok=True)
-
-
-def _write_history(run: Path, results: list[EpochResult]) -> None:
-    names = list(asdict(results[0])) if results else []
-    lines = [names, *([repr(value) for value in asdict(r).values()] for r in results)]
-    write_atomically(run / HISTORY, "".join(",".join(line) + "\n" for line in lines).encode())

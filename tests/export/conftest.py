@@ -42,7 +42,9 @@ def tiny_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Image.fromarray(drawn).save(folder / "images" / f"{image_id}.jpg", quality=90)
     with (folder / "labels.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(("image_id", "patient_id", "level", "split", "fold", "source", "level_basis", "licence"))
+        writer.writerow(
+            ("image_id", "patient_id", "level", "split", "fold", "source", "level_basis", "licence")
+        )
         writer.writerows((*row, "drawn", "phantom", "CC0-1.0") for row in TINY_ROWS)
     return folder
 
@@ -60,7 +62,10 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "tiny.keras"
     training = {"data_sha256": "0" * 64, "split": "train", "images": 7, "recipe": {"seed": 1}}
     provenance = Provenance(
-        input=InputSpec(size=64, crop_top=0.1), training=training, temperature=1.5, temperature_fitted="fold 0"
+        input=InputSpec(size=64, crop_top=0.1),
+        training=training,
+        temperature=1.5,
+        temperature_fitted="fold 0",
     )
     save_model(build_network(size=64), path, provenance)
     return path

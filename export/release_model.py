@@ -1,0 +1,70 @@
+"""Turn a trained run into the released model: checkpoint, judged, exported, verified, bundled.
+
+    python export/release_model.py runs/cxrs-480/model.keras data/severity
+
+1. The weights are rounded to float16 and saved as export/checkpoints/cxrs.keras; all that follows starts from it.
+2. It is judged on the test split; the figures go to docs/released/evaluation.json and into the card.
+3. It is exported and quantized, calibrated and verified on the training split.
+4. The int8 files go to cxrs_edge/models/cxrs, the report to docs/released/export.json.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import click
+
+from cxrs_bench.evaluation import evaluate, render_text
+from cxrs_bench.labelled import in_split, read_labelled
+from cxrs_bench.progress import progress
+from cxrs_export.cli import released_checkpoint
+from cxrs_export.exporting import REPORT, ExportPlan, export_files
+from cxrs_export.grading import predict_labelled
+from cxrs_export.keras_file import load_model, save_model
+from cxrs_export.representative import labelled_sets
+from cxrs_export.verify import render_checks
+
+ROOT = Path(__file__).parents[1]
+RELEASED = ROOT / "docs" / "released"
+BUNDLE = ROOT / "cxrs_edge" / "models" / "cxrs"
+CALIBRATION_IMAGES, VERIFICATION_IMAGES = 100, 100
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path, exists=True))
+@click.argument("data", type=click.Path(path_type=Path, exists=True))
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("exported"), show_default=True)
+def main(model: Path, data: Path, output: Path) -> None:
+    """Release MODEL, a run's model.keras, calibrated and judged on the labelled set DATA."""
+    checkpoint = ROOT / "export" / "checkpoints" / "cxrs.keras"
+    checkpoint.parent.mkdir(exist_ok=True)
+    network, provenance = load_model(model)
+    save_model(network, checkpoint, provenance, half=True)
+    network, provenance = load_model(released_checkpoint())
+    rows = in_split(read_labelled(data), "test", levels=(1, 2))
+    with progress() as report:
+        evaluation = evaluate(predict_labelled(checkpoint, rows, report=report))
+        click.echo(render_text(evaluation, "float32 Keras, test split"))
+        calibration, verification = labelled_sets(
+            data,
+            provenance.input,
+            images=None,
+            calibration=CALIBRATION_IMAGES,
+            verification=VERIFICATION_IMAGES,
+            report=report,
+        )
+        accuracy = {"model": "float32 Keras", "split": "test", **evaluation.to_json()}
+        plan = ExportPlan("cxrs", verification, calibration, accuracy=accuracy)
+        checks = export_files(network, provenance, plan, output, report=report)
+    click.echo(render_checks(checks))
+    RELEASED.mkdir(parents=True, exist_ok=True)
+    (RELEASED / "evaluation.json").write_text(json.dumps(accuracy, indent=1) + "\n")
+    shutil.copy(output / REPORT, RELEASED / REPORT)
+    for kind in ("tflite", "onnx"):
+        shutil.copy(output / f"cxrs-int8.{kind}", BUNDLE)
+
+
+if __name__ == "__main__":
+    main()

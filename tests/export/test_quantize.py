@@ -1,0 +1,198 @@
+"""The int8 files are int8, stay near the float model, and depend on what they were calibrated on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+pytest.importorskip("tensorflow")
+
+import keras
+import onnxruntime
+from ai_edge_litert.interpreter import Interpreter
+
+from cxrs_edge.engines.tflite import quantize
+from cxrs_export import network
+from cxrs_export.convert import to_onnx
+from cxrs_export.network import Widths, build_network
+from cxrs_export.quantize import quantize_onnx, quantize_tflite
+
+SIZE = 64
+STAGE_BLOCKS = (2, 1, 1, 1)
+BLOCKS = sum(STAGE_BLOCKS)
+CONVOLUTIONS = 1 + len(STAGE_BLOCKS) + 3 * BLOCKS
+Pixels = np.ndarray[Any, Any]
+
+
+def smooth_images(count: int, seed: int) -> list[Pixels]:
+    """Blotches over the whole range, each image of another mean: a bit like films, unlike white noise."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.uniform(0, 1, (count, 5, 5, 1)) * rng.uniform(0.3, 1, (count, 1, 1, 1))
+    fine = np.asarray(keras.ops.image.resize(coarse, (SIZE, SIZE), interpolation="bilinear"))
+    return [np.repeat(image[np.newaxis], 3, axis=3) for image in np.rint(255 * fine).astype(np.uint8)]
+
+
+@pytest.fixture(scope="module")
+def model() -> keras.Model:
+    """The real graph with few blocks and channels, batch norms fitted to images and a head that tells them apart."""
+    keras.utils.set_random_seed(4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network, "STAGE_CHANNELS", (16, 32, 48, 64))
+        patch.setattr(network, "STAGE_BLOCKS", STAGE_BLOCKS)
+        made = build_network(size=SIZE, widths=Widths((8, 16, 24, 32), 1))
+    images = np.concatenate(smooth_images(32, seed=1)).astype(np.float32)
+    for _ in range(30):
+        made(images, training=True)
+    pooled = np.asarray(keras.Model(made.input, made.get_layer("gap").output)(images))
+    # The head has no bias: across the mean feature margins are centred on 0. Of those directions the one in
+    # which images differ most, as training would find: little is left of a random one after rounding.
+    mean = pooled.mean(axis=0)
+    across = pooled - np.outer(pooled @ mean, mean) / (mean @ mean)
+    direction = np.linalg.svd(across, full_matrices=False)[2][0]
+    direction *= 2 / (pooled @ direction).std()
+    made.get_layer("logits").kernel.assign(np.stack([-direction / 2, direction / 2], axis=1))
+    return made
+
+
+@pytest.fixture(scope="module")
+def float_onnx(model: keras.Model) -> bytes:
+    return to_onnx(model)
+
+
+@pytest.fixture(scope="module")
+def tflite(model: keras.Model) -> bytes:
+    return quantize_tflite(model, smooth_images(16, seed=1))
+
+
+@pytest.fixture(scope="module")
+def qdq(float_onnx: bytes) -> bytes:
+    return quantize_onnx(float_onnx, smooth_images(16, seed=1))
+
+
+def keras_answers(model: keras.Model, images: list[Pixels]) -> np.ndarray[Any, Any]:
+    return np.asarray(model(np.concatenate(images).astype(np.float32), training=False))[:, 1]
+
+
+def tflite_answers(data: bytes, images: list[Pixels]) -> np.ndarray[Any, Any]:
+    runner = Interpreter(model_content=data).get_signature_runner()
+    details = runner.get_input_details()["image"]
+    return np.array([runner(image=quantize(p, details))["probabilities"][0, 1] for p in images])
+
+
+def onnx_answers(data: bytes, images: list[Pixels]) -> np.ndarray[Any, Any]:
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    return np.array(
+        [session.run(["probabilities"], {"image": p.astype(np.float32)})[0][0, 1] for p in images]
+    )
+
+
+def operators(data: bytes) -> list[tuple[str, list[dict[str, Any]], list[dict[str, Any]]]]:
+    """Name, inputs and outputs of each operator, as the file has them: before any delegate."""
+    interpreter = Interpreter(model_content=data)
+    tensors = {details["index"]: details for details in interpreter.get_tensor_details()}
+    return [
+        (op["op_name"], *([tensors[i] for i in op[side] if i in tensors] for side in ("inputs", "outputs")))
+        for op in interpreter._get_ops_details()
+    ]
+
+
+def test_tflite_is_int8_from_end_to_end(tflite: bytes) -> None:
+    found = operators(tflite)
+    names = [name for name, _, _ in found]
+    assert names.count("CONV_2D") == CONVOLUTIONS
+    assert names.count("DEPTHWISE_CONV_2D") == names.count("ADD") == BLOCKS
+    # Batch norm and scaling are folded into the convolutions; only the way in and out has casts.
+    assert sorted(set(names) - {"CONV_2D", "DEPTHWISE_CONV_2D", "ADD"}) == [
+        "DEQUANTIZE", "FULLY_CONNECTED", "MAX_POOL_2D", "MEAN", "QUANTIZE", "SOFTMAX",
+    ]  # fmt: skip
+    for name, inputs, outputs in found:
+        if name not in ("QUANTIZE", "DEQUANTIZE"):
+            assert {tensor["dtype"] for tensor in (inputs[0], *outputs)} == {np.int8}, name
+
+
+def test_tflite_weights_are_per_channel(tflite: bytes) -> None:
+    weights = [(name, inputs[1]) for name, inputs, _ in operators(tflite) if name.endswith("CONV_2D")]
+    assert len(weights) == CONVOLUTIONS + BLOCKS
+    for name, tensor in weights:
+        axis = 3 if name == "DEPTHWISE_CONV_2D" else 0
+        parameters = tensor["quantization_parameters"]
+        assert tensor["dtype"] == np.int8
+        assert parameters["quantized_dimension"] == axis
+        assert len(parameters["scales"]) == tensor["shape"][axis] > 1
+        assert len(set(parameters["scales"])) > 1
+        assert not parameters["zero_points"].any()
+
+
+def test_tflite_takes_uint8_and_gives_float32(tflite: bytes) -> None:
+    runner = Interpreter(model_content=tflite).get_signature_runner()
+    image, out = runner.get_input_details()["image"], runner.get_output_details()["probabilities"]
+    assert (image["dtype"], image["shape"].tolist()) == (np.uint8, [1, SIZE, SIZE, 3])
+    assert (out["dtype"], out["shape"].tolist()) == (np.float32, [1, 2])
+
+
+def test_onnx_is_qdq_with_a_float_head(qdq: bytes) -> None:
+    graph = onnx.load_from_string(qdq)
+    onnx.checker.check_model(graph, full_check=True)
+    makers = {output: node for node in graph.graph.node for output in node.output}
+    kinds = [node.op_type for node in graph.graph.node]
+    assert kinds.count("Conv") == CONVOLUTIONS + BLOCKS
+    assert kinds.count("Add") == BLOCKS
+    assert "BatchNormalization" not in kinds
+    for node in graph.graph.node:
+        if node.op_type in ("Conv", "Add", "MaxPool", "GlobalAveragePool"):
+            assert {makers[name].op_type for name in node.input} == {"DequantizeLinear"}, node.name
+    (matmul,) = (node for node in graph.graph.node if node.op_type == "MatMul")
+    (softmax,) = (node for node in graph.graph.node if node.op_type == "Softmax")
+    initializers = {tensor.name: tensor for tensor in graph.graph.initializer}
+    assert initializers[matmul.input[1]].data_type == onnx.TensorProto.FLOAT
+    assert list(softmax.input) == list(matmul.output)
+    assert list(softmax.output) == ["probabilities"]
+
+
+def test_onnx_weights_are_int8_per_channel(qdq: bytes) -> None:
+    graph = onnx.load_from_string(qdq).graph
+    makers = {output: node for node in graph.node for output in node.output}
+    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    for conv in (node for node in graph.node if node.op_type == "Conv"):
+        dequantize = makers[conv.input[1]]
+        weight, scale, zero = (tensors[name] for name in dequantize.input)
+        axis = {attribute.name: attribute.i for attribute in dequantize.attribute}["axis"]
+        assert weight.dtype == zero.dtype == np.int8
+        assert axis == 0
+        assert scale.shape == (weight.shape[0],)
+        assert len(set(scale.tolist())) > 1
+
+
+@pytest.mark.parametrize("kind", ["tflite", "onnx"])
+def test_near_the_float_model_on_images_never_seen(
+    kind: str, model: keras.Model, request: pytest.FixtureRequest
+) -> None:
+    images = smooth_images(24, seed=2)
+    expected = keras_answers(model, images)
+    assert np.ptp(expected) > 0.5
+    if kind == "tflite":
+        found = tflite_answers(request.getfixturevalue("tflite"), images)
+    else:
+        found = onnx_answers(request.getfixturevalue("qdq"), images)
+    difference = np.abs(found - expected)
+    assert 1e-4 < difference.max() < 0.12
+    assert difference.mean() < 0.04
+
+
+@pytest.mark.parametrize("kind", ["tflite", "onnx"])
+def test_calibrating_on_black_images_is_worse(
+    kind: str, model: keras.Model, float_onnx: bytes, request: pytest.FixtureRequest
+) -> None:
+    images, black = smooth_images(12, seed=2), [np.zeros((1, SIZE, SIZE, 3), np.uint8)] * 2
+    expected = keras_answers(model, images)
+    if kind == "tflite":
+        silly = tflite_answers(quantize_tflite(model, black), images)
+        good = tflite_answers(request.getfixturevalue("tflite"), images)
+    else:
+        silly = onnx_answers(quantize_onnx(float_onnx, black), images)
+        good = onnx_answers(request.getfixturevalue("qdq"), images)
+    assert np.abs(silly - expected).mean() > 4 * np.abs(good - expected).mean()
