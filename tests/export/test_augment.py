@@ -152,8 +152,9 @@ def drawn(ranges: Augmentation, seed: int, monkeypatch: pytest.MonkeyPatch) -> d
         return affine_matrix(side, **geometry)
 
     monkeypatch.setattr("cxrs_export.augment.affine_matrix", record)
-    gray = augment(np.full((SIDE, SIDE), 100, np.uint8), ranges, np.random.default_rng(seed))
-    return {**asked, "intensity": gray[SIDE // 2, SIDE // 2]}
+    rng = np.random.default_rng(seed)
+    gray = augment(np.full((SIDE, SIDE), 100, np.uint8), ranges, rng)
+    return {**asked, "intensity": gray[SIDE // 2, SIDE // 2], "drawn next": rng.random()}
 
 
 @pytest.mark.parametrize(
@@ -174,7 +175,7 @@ def test_switching_one_off_leaves_the_others_as_they_were(
         without = drawn(replace(Augmentation(), **{off: getattr(NONE, off)}), seed, monkeypatch)
         none = {"shift": (0, 0), "degrees": 0, "mirrored": False, "zoom": 1, "intensity": 100}
         assert without == {**every, key: none[key]}
-        assert every.keys() == none.keys()
+        assert every.keys() == {*none, "drawn next"}
 
 
 @given(seed=st.integers(0, 10_000))
