@@ -1,30 +1,49 @@
 # Everything a fresh clone on a bare Debian machine needs: `make demo` or `make test`.
 PYTHON ?= python3
 IMAGE ?= examples/phantom.png
+DATA ?= ../shared/data/severity
+PLATFORM ?= linux_aarch64
+PYTHON_VERSION ?= 3.11
+ENGINES ?= tflite
+RELEASES ?= bookworm trixie
 VENV := .venv
 DEMO_VENV := .venv-demo
 
-.PHONY: demo test test-slow lint test-runtime complexity clean
+.PHONY: demo test test-slow test-arm64 lint complexity offline-bundle model release clean
 
 demo: $(DEMO_VENV)/.done  ## Install the runtime only and grade an image: make demo IMAGE=scan.png
 	$(DEMO_VENV)/bin/cxrs-edge predict "$(IMAGE)"
 
-test: lint $(VENV)/.done test-runtime  ## Lint, type-check, test; then the runtime alone on each Python
+test: lint  ## Lint, type-check, test; then test the wheel's runtime alone on each Python
+	$(VENV)/bin/python tests/packaging/run_on_each_python.py
 	$(VENV)/bin/python -m pytest -m "not slow"
 
 test-slow: $(VENV)/.done  ## The tests that take minutes
 	$(VENV)/bin/python -m pytest -m slow
+
+test-arm64: $(VENV)/.done  ## As root: real aarch64 wheels in an emulated arm64 Debian against this computer
+	$(VENV)/bin/python tests/arm64/run.py --release $(RELEASES)
+
+offline-bundle: $(VENV)/.done  ## An archive that installs without a network: PLATFORM, PYTHON_VERSION, ENGINES
+	$(VENV)/bin/python offline/make_bundle.py --platform $(PLATFORM) --python $(PYTHON_VERSION) \
+	    $(addprefix --engine ,$(ENGINES))
 
 lint: $(VENV)/.done
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-test-runtime: $(VENV)/.done  ## The wheel without TensorFlow, on every supported Python of this machine
-	$(VENV)/bin/python tests/packaging/run_on_each_python.py
-
 complexity: $(VENV)/.done  ## The table of docs/complexity.md
 	$(VENV)/bin/cxrs-edge complexity
+
+# The bundled model from the labelled set at DATA: about an hour on two cores, resumable; then `make release`.
+model: $(VENV)/.done
+	$(VENV)/bin/cxrs-edge train $(DATA) -o runs/cxrs-320 --config export/recipes/cxrs-320.toml
+	$(VENV)/bin/cxrs-edge train $(DATA) -o runs/cxrs-480 --config export/recipes/cxrs-480.toml \
+	    --init runs/cxrs-320/model.keras
+
+release: $(VENV)/.done
+	$(VENV)/bin/python export/release_model.py runs/cxrs-480/model.keras $(DATA)
 
 # The stamp is older than pyproject.toml whenever a dependency may have changed.
 $(VENV)/.done: pyproject.toml

@@ -43,6 +43,8 @@ class Lazy:
 
 
 COMMANDS: Mapping[str, Lazy] = {
+    "selftest": Lazy("cxrs_edge.cli_selftest", "tflite", "Does this machine give the released answers?"),
+    "watch": Lazy("cxrs_edge.cli_watch", "tflite", "Grade what arrives in a folder, unattended."),
     "evaluate": Lazy("cxrs_export.cli", "bench", "Judge a model or predictions on labelled X-rays."),
     "train": Lazy("cxrs_export.cli", "export", "Train the network on labelled X-rays."),
     "export": Lazy("cxrs_export.cli", "export", "Convert a Keras model to verified TFLite and ONNX files."),
@@ -124,7 +126,7 @@ def main() -> None:
     type=click.Choice(["auto", *(entry.name for entry in ENGINES)]),
     default="auto",
     show_default=True,
-    help="What runs the model; auto is the first installed one.",
+    help="What runs the model; auto is the installed one that is the fastest on this CPU.",
 )
 @click.option(
     "--threads",

@@ -39,7 +39,7 @@ class Grader:
 
     @classmethod
     def bundled(cls, engine: str = "auto", threads: int | None = None) -> Grader:
-        """The bundled model `cxrs` on the first installed engine (tflite, onnx), or on the one named.
+        """The bundled model `cxrs` on the fastest installed engine, or on the one named, in the file it runs.
 
         Raises as `open`.
         """

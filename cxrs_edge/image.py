@@ -109,7 +109,7 @@ def read_image(data: bytes, *, name: str, at_least: int | None = None) -> GrayIm
         warnings.simplefilter("ignore")
         try:
             return _decode(data, name, at_least)
-        except (ImageError, MemoryError, RecursionError):
+        except (ImageError, MemoryError):
             raise
         except UnidentifiedImageError as error:
             raise ImageError(_what_it_is(data, name)) from error

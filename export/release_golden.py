@@ -4,6 +4,7 @@ Draws phantoms, grades them with both files and writes cxrs_edge/models/cxrs/gol
 reference of each file is the first engine of the registry that runs it, on one thread; every other installed
 engine, and two threads, must agree within the tolerance, or nothing is written.
 
+\b
     python export/release_golden.py             # new answers to the images that are there
     python export/release_golden.py --redraw    # other weights: draw and choose the images anew
 

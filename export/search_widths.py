@@ -20,7 +20,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from cxrs_export.convert import to_onnx
+from cxrs_export.convert import to_onnx, to_tflite
 from cxrs_export.network import STAGE_BLOCKS, STAGE_CHANNELS, STEM_CHANNELS, Widths, build_network
 from cxrs_export.quantize import quantize_onnx, quantize_tflite
 
@@ -72,7 +72,7 @@ def export(widths: Widths, folder: Path) -> None:
     rng = np.random.default_rng(0)
     representative = [rng.integers(0, 256, (1, 480, 480, 3), dtype=np.uint8) for _ in range(2)]
     network = build_network(widths=widths)
-    tflite.write_bytes(quantize_tflite(network, representative))
+    tflite.write_bytes(quantize_tflite(to_tflite(network), representative))
     onnx.write_bytes(quantize_onnx(to_onnx(network), representative))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from cxrs_edge.engines import Outputs
 from cxrs_edge.engines.contract import Shape, check_graph, check_pixels, engine_errors
+from cxrs_edge.engines.telemetry import without_telemetry
 from cxrs_edge.errors import ModelError
 from cxrs_edge.extras import import_extra
 from cxrs_edge.model_file import ModelFile
@@ -24,7 +25,7 @@ class OnnxEngine:
     name = "onnx"
 
     def __init__(self, file: ModelFile, package: str, threads: int) -> None:
-        with engine_errors(package, "imported"):
+        with engine_errors(package, "imported"), without_telemetry():
             runtime: Any = import_extra(package, self.name)
         self.version = str(runtime.__version__)
         self.threads = threads

@@ -1,17 +1,19 @@
 """Which engines there are, which are installed, and which one runs a model file.
 
-A further engine is one more file beside this one, with `open_model(file, package, threads) ->
-Engine`, and one more line in `ENGINES`.
+A further engine is one more file beside this one, with `open_model(file, package, threads) -> Engine`, one more
+line in `ENGINES` and its package's place in `cxrs_edge.engines.preference`. The conformance tests then run it too.
 """
 
 from __future__ import annotations
 
 import importlib
+import platform
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from cxrs_edge.engines.preference import by_preference
 from cxrs_edge.engines.threads import check_threads, count_cores
 from cxrs_edge.errors import EngineError, MissingDependency
 
@@ -52,13 +54,15 @@ class EngineEntry:
 ENGINES: tuple[EngineEntry, ...] = (
     EngineEntry("tflite", "tflite", "tflite", ("ai_edge_litert", "tflite_runtime", "tensorflow")),
     EngineEntry("onnx", "onnx", "onnx", ("onnxruntime",)),
+    EngineEntry("openvino", "onnx", "openvino", ("openvino",)),
 )
-"""In order of preference: ``auto`` is the first installed one that runs the file."""
+"""The smallest to install first: it is the one to name where none is installed."""
 
 
-def available_engines() -> tuple[str, ...]:
-    """Names of the installed engines, in order of preference; imports none of them."""
-    return tuple(entry.name for entry in ENGINES if entry.package())
+def available_engines() -> tuple[EngineEntry, ...]:
+    """The installed engines, the fastest on this CPU first; imports none of them."""
+    found = {package: entry for entry in ENGINES if (package := entry.package())}
+    return tuple(found[package] for package in by_preference(platform.machine(), found))
 
 
 def package_version(package: str) -> str:
@@ -72,12 +76,12 @@ def package_version(package: str) -> str:
 def choose_engine(name: str = "auto", kind: Kind | None = None) -> EngineEntry:
     """The entry that `name` means for model files of this kind, or of any kind if None.
 
-    ``auto`` is the first installed one, or the first of all if none is. Raises `EngineError` for a
-    name that isn't an engine or doesn't run the kind.
+    ``auto`` is the installed one that is the fastest on this CPU, or the first of all if none is. Raises
+    `EngineError` for a name that isn't an engine or doesn't run the kind.
     """
     fitting = [entry for entry in ENGINES if kind in (None, entry.kind)]
     if name == "auto":
-        return next((entry for entry in fitting if entry.package()), fitting[0])
+        return next((entry for entry in available_engines() if entry in fitting), fitting[0])
     for entry in fitting:
         if entry.name == name:
             return entry

@@ -29,7 +29,7 @@ INTENDED_USE = (
 )
 LICENCE = "CC BY-NC-SA 4.0 (weights; trained on labels under that licence)"
 QUANTIZATION: Mapping[Kind, str] = {
-    "tflite": "static, weights per channel, every operator in int8",
+    "tflite": "static, weights per channel, head in float32",
     "onnx": "static QDQ, weights per channel, head in float32",
 }
 OUTPUTS = {"probabilities": "probability of each level, in the order of labels"}
@@ -108,11 +108,12 @@ def _write_unverified(
 def _convert(model: keras.Model, plan: ExportPlan) -> Iterator[tuple[Kind, str, bytes]]:
     """The converters' bytes, one file after the other."""
     try:
-        yield "tflite", "float32", to_tflite(model)
+        float_tflite = to_tflite(model)
+        yield "tflite", "float32", float_tflite
         float_onnx = to_onnx(model)
         yield "onnx", "float32", float_onnx
         if plan.calibration is not None:
-            yield "tflite", "int8", quantize_tflite(model, plan.calibration.pixels)
+            yield "tflite", "int8", quantize_tflite(float_tflite, plan.calibration.pixels)
             yield "onnx", "int8", quantize_onnx(float_onnx, plan.calibration.pixels)
     except Exception as error:  # Each converter has exception classes of its own, some of no module.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,19 +1,15 @@
-"""Static int8 quantization of a Keras model (TFLite) and of its float ONNX file (QDQ)."""
+"""Static int8 quantization of float TFLite and ONNX (QDQ) files."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from cxrs_export.convert import saved_model
-
-if TYPE_CHECKING:
-    import keras
 
 Pixels = NDArray[np.uint8]
 
@@ -23,24 +19,37 @@ QUANTIZED_OPERATORS = [
     "Transpose", "Mul", "Conv", "Relu", "MaxPool", "Concat", "Add", "GlobalAveragePool",
 ]  # fmt: skip
 
+TFLITE_OPERATORS = ["CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "CONCATENATION", "MAX_POOL_2D", "MEAN"]
 
-def quantize_tflite(model: keras.Model, representative: Sequence[Pixels]) -> bytes:
-    """Convert to full-integer int8 TFLite (uint8 input, float32 outputs).
+
+def quantize_tflite(float_tflite: bytes, representative: Sequence[Pixels]) -> bytes:
+    """Quantize a float TFLite model statically to int8, weights per channel; input and outputs stay float32.
 
     Parameters
     ----------
-    model : the float Keras model.
+    float_tflite : from `cxrs_export.convert.to_tflite`.
     representative : the representative data set, uint8 arrays of 1 x H x W x C from `cxrs_edge.prepare`.
     """
-    import tensorflow as tf
+    from litert_quantizer import quantizer, recipe_manager
 
-    with saved_model(model) as folder:
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = lambda: ([p.astype(np.float32)] for p in representative)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = tf.uint8
-        return bytes(converter.convert())
+    recipe = recipe_manager.RecipeManager()
+    for operator in TFLITE_OPERATORS:
+        recipe.add_static_config(
+            regex=".*", operation_name=operator, activation_num_bits=8, weight_num_bits=8
+        )
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(None), redirect_stderr(None):
+        path = Path(folder) / "f.tflite"
+        path.write_bytes(float_tflite)
+        quantize = quantizer.Quantizer(str(path))
+        quantize.load_quantization_recipe(recipe.get_quantization_recipe())
+        ranges = None
+        # One image a call: given all at once, it would hold every image as float32.
+        for pixels in representative:
+            ranges = quantize.calibrate(
+                {"serving_default": [{"image": pixels.astype(np.float32)}]},
+                previous_calibration_result=ranges,
+            )
+        return bytes(quantize.quantize(ranges, enable_progress_report=False).quantized_model)
 
 
 def quantize_onnx(float_onnx: bytes, representative: Sequence[Pixels]) -> bytes:
@@ -65,6 +74,8 @@ def quantize_onnx(float_onnx: bytes, representative: Sequence[Pixels]) -> bytes:
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             op_types_to_quantize=QUANTIZED_OPERATORS,
+            # Plain minima and maxima let one odd image stretch every range (ADR 0004).
+            extra_options={"CalibMovingAverage": True},
         )
         return target.read_bytes()
 

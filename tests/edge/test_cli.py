@@ -52,8 +52,9 @@ def test_one_image_in_text(tiny, draw_xray):
     result = run("predict", path, "--model", tiny, "--threads", "1")
     assert result.exit_code == 0
     assert result.stdout.startswith(f"{path}: graded level 1, opacities in 1 or 2 of 6 lung zones")
-    version = registry.package_version("onnxruntime")
-    assert result.stderr == f"tiny 1.2 float32 on onnx {version}, 1 thread\n{RESEARCH_USE}\n"
+    engine = registry.choose_engine("auto", "onnx")
+    version = registry.package_version(engine.package())
+    assert result.stderr == f"tiny 1.2 float32 on {engine.name} {version}, 1 thread\n{RESEARCH_USE}\n"
 
 
 def test_json_has_exactly_the_keys_of_the_contract(tiny, draw_xray, tmp_path):
@@ -198,7 +199,9 @@ def test_a_model_that_can_not_be_honoured_is_one_line(draw_xray, tmp_path):
 def test_an_engine_of_another_kind_is_one_line(tiny, draw_xray):
     result = run("predict", draw_xray(), "--model", tiny, "--engine", "tflite")
     assert result.exit_code == 1
-    assert result.stderr == ("Error: engine tflite: doesn't run a .onnx file; expected auto or onnx\n")
+    assert result.stderr == (
+        "Error: engine tflite: doesn't run a .onnx file; expected auto or onnx or openvino\n"
+    )
 
 
 def test_a_missing_engine_is_answered_with_its_pip_line(draw_xray, monkeypatch):
@@ -289,7 +292,7 @@ def test_info_shows_the_card_and_the_machine(tiny, monkeypatch):
     assert result.stdout.startswith(f"tiny 1.2 float32\n  file: {tiny}\n  network: mean of the")
     assert "\n  labels: level1, level2\n" in result.stdout
     assert "\n    size: 32\n" in result.stdout
-    assert "\n  engine: onnx\n  threads: " in result.stdout
+    assert f"\n  engine: {registry.choose_engine('auto', 'onnx').name}\n  threads: " in result.stdout
     monkeypatch.setattr(registry, "find_spec", lambda _package: None)
     without = run("info", tiny).stdout
     assert "\n  engine: none that runs this file\n" in without
@@ -302,9 +305,9 @@ def test_info_in_json(tiny):
     assert info["schema"] == "cxrs-edge/info/1"
     assert info["card"]["input"]["size"] == 32
     assert info["card"]["labels"] == ["level1", "level2"]
-    assert info["engine"] == "onnx"
+    assert info["engine"] == registry.choose_engine("auto", "onnx").name
     assert info["threads"] >= 1
-    assert [engine["name"] for engine in info["engines"]] == ["tflite", "onnx"]
+    assert [engine["name"] for engine in info["engines"]] == ["tflite", "onnx", "openvino"]
     onnx = info["engines"][1]
     assert onnx["version"] == registry.package_version("onnxruntime")
     assert onnx["cure"] is None
@@ -312,4 +315,4 @@ def test_info_in_json(tiny):
 
 def test_info_without_a_model_is_of_the_bundled_one():
     result = run("info", "--format", "json")
-    assert json.loads(result.stdout)["file"].endswith("cxrs-int8.tflite")
+    assert json.loads(result.stdout)["file"].endswith(f"cxrs-int8.{registry.choose_engine().kind}")

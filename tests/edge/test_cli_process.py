@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cxrs_edge.engines.registry import choose_engine
 from cxrs_edge.render import RESEARCH_USE, STYLES
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals, pipes and terminals of POSIX")
@@ -42,7 +43,7 @@ def objects(output):
 def test_statuses_of_the_real_program(draw_xray, tmp_path):
     good = spawn("predict", draw_xray(), "--format", "json")
     assert good.returncode == 0
-    assert objects(good.stdout)[0]["engine"]["name"] == "tflite"
+    assert objects(good.stdout)[0]["engine"]["name"] == choose_engine().name
     bad = spawn("predict", tmp_path / "none.png", "--engine", "onnx", "--threads", "1")
     assert bad.returncode == 1
     assert bad.stdout == ""

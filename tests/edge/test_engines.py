@@ -1,23 +1,24 @@
-"""Both engines on tiny models with answers computed by hand, and on the bundled ones."""
+"""Which engine runs what, and what one engine has of its own; what all must do is in test_conformance.py."""
 
 from __future__ import annotations
 
-import subprocess
+import os
 import sys
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 
 from cxrs_edge.engines import registry
+from cxrs_edge.engines.preference import by_preference
 from cxrs_edge.engines.registry import available_engines, choose_engine, open_engine
+from cxrs_edge.engines.telemetry import without_telemetry
 from cxrs_edge.engines.tflite import dequantize, quantize
 from cxrs_edge.engines.threads import MAX_THREADS
-from cxrs_edge.errors import EngineError, MissingDependency, ModelError
-from cxrs_edge.grader import bundled_path
+from cxrs_edge.errors import EngineError, MissingDependency
 from cxrs_edge.model_file import read_model_file
 
-KINDS = ("tflite", "onnx")
+EVERYTHING = ("ai_edge_litert", "onnxruntime", "openvino", "tensorflow", "tflite_runtime")
 
 
 def some_pixels(size=32, channels=3, seed=0):
@@ -26,27 +27,6 @@ def some_pixels(size=32, channels=3, seed=0):
 
 def opened(path, **arguments):
     return open_engine(read_model_file(path), **arguments)
-
-
-@pytest.mark.parametrize(
-    ("kind", "graph"),
-    [
-        ("tflite", {"input_type": "uint8"}),
-        ("tflite", {"input_type": "uint8", "input_scale": None}),
-        ("tflite", {"input_type": "float32"}),
-        ("tflite", {"input_type": "int8", "input_zero": -128}),
-        ("onnx", {"input_type": "uint8"}),
-        ("onnx", {"input_type": "float32"}),
-    ],
-)
-def test_each_input_type_sees_the_same_pixels(write_model, expected_level2, kind, graph):
-    engine = opened(write_model(kind, graph))
-    for seed in range(3):
-        pixels = some_pixels(seed=seed)
-        probabilities = engine.infer(pixels)["probabilities"]
-        level2 = expected_level2(pixels)
-        assert probabilities.dtype == np.float32
-        np.testing.assert_allclose(probabilities, [[1 - level2, level2]], atol=1e-5)
 
 
 @pytest.mark.parametrize(("output_type", "zero"), [("int8", -128), ("uint8", 0)])
@@ -72,112 +52,10 @@ def test_dequantize_follows_scale_and_zero_point():
     assert dequantize(np.array([-128, -10, 127], np.int8), details).tolist() == [-59.0, 0.0, 68.5]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(
-    ("card", "graph", "field"),
-    [
-        ({"size": 64}, {}, "input.size: got 64, but the graph takes 1 x 32 x 32 x 3"),
-        ({"channels": 1}, {}, "input.channels: got 1, but the graph takes 1 x 32 x 32 x 3"),
-        (
-            {"outputs": {"probabilities": "p", "zones": "z"}},
-            {},
-            "outputs: got zones, but the graph has the outputs probabilities",
-        ),
-        ({}, {"output_name": "scores"}, "outputs: got probabilities, but the graph has"),
-        ({}, {"classes": 3}, "outputs.probabilities: got 1 x 2, but the graph gives 1 x 3"),
-    ],
-)
-def test_a_card_that_disagrees_with_the_graph_is_refused(write_model, kind, card, graph, field):
-    path = write_model(kind, graph, card)
-    with pytest.raises(ModelError) as caught:
-        opened(path)
-    assert str(caught.value).startswith(f"{path}: card field {field}")
-
-
-@pytest.mark.parametrize(
-    ("kind", "graph", "message"),
-    [
-        ("tflite", {"signature": False}, "0 signatures; expected one"),
-        ("tflite", {"input_type": "int8", "input_scale": None}, "tensor image: int8 of scale 0; exp"),
-        ("onnx", {"input_type": "int8"}, r"tensor image: tensor\(int8\); expected"),
-        ("onnx", {"output_type": "float64"}, r"tensor probabilities: tensor\(double\); expected"),
-    ],
-)
-def test_tensors_that_the_engine_cannot_feed_are_refused(write_model, kind, graph, message):
-    with pytest.raises(ModelError, match=message):
-        opened(write_model(kind, graph))
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_what_the_engine_says_while_loading_is_the_cause(write_model, kind):
-    path = write_model(kind)
-    file = read_model_file(path)
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(EngineError) as caught:
-        open_engine(file)
-    assert str(caught.value).startswith(f"{path}: can't be loaded: ")
-    assert caught.value.__cause__ is not None
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(
-    "pixels",
-    [some_pixels(size=16), some_pixels(channels=1), some_pixels().astype(np.float32)],
-    ids=["size", "channels", "dtype"],
-)
-def test_pixels_that_the_card_does_not_name_are_refused(write_model, kind, pixels):
-    engine = opened(write_model(kind))
-    with pytest.raises(EngineError, match="expected uint8, 1 x 32 x 32 x 3; make them with"):
-        engine.infer(pixels)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_bundled_model_runs_and_stays_the_same(kind):
-    engine = opened(bundled_path(kind), threads=1)
-    pixels = some_pixels(size=480)
-    first, second = engine.infer(pixels), engine.infer(pixels)
-    assert set(first) == {"probabilities"}
-    assert first["probabilities"].sum() == pytest.approx(1, abs=0.02)
-    np.testing.assert_array_equal(first["probabilities"], second["probabilities"])
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts threads in /proc")
-@pytest.mark.parametrize("kind", KINDS)
-def test_threads_are_honoured(kind):
-    program = (
-        "import os, sys\n"
-        "from cxrs_edge.engines.registry import open_engine\n"
-        "from cxrs_edge.model_file import read_model_file\n"
-        "file = read_model_file(sys.argv[1])\n"
-        "tasks = lambda: len(os.listdir('/proc/self/task'))\n"
-        "first = open_engine(file, threads=1)\n"
-        "alone = tasks()\n"
-        "second = open_engine(file, threads=3)\n"
-        "print(first.threads, second.threads, tasks() - alone)\n"
-    )
-    run = subprocess.run(
-        [sys.executable, "-c", program, str(bundled_path(kind))],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert run.stdout.split() == ["1", "3", "2"]
-
-
 @pytest.mark.parametrize("threads", [0, -1, MAX_THREADS + 1, 1.5, True, "2"])
 def test_a_number_of_threads_that_makes_no_sense_is_refused(write_model, threads):
     with pytest.raises(EngineError, match=r"threads: got .* expected a whole number from 1 to 256"):
         opened(write_model("onnx"), threads=threads)
-
-
-def test_onnx_says_nothing_on_its_own(write_model, capfd):
-    path = write_model("onnx")
-    opened(path).infer(some_pixels())
-    file = read_model_file(path)
-    path.write_bytes(b"\xff" * 50)
-    with pytest.raises(EngineError):
-        open_engine(file)
-    assert capfd.readouterr() == ("", "")
 
 
 def installed(*packages):
@@ -185,13 +63,73 @@ def installed(*packages):
     return lambda package: SimpleNamespace() if package in packages else None
 
 
-def test_auto_is_the_first_installed_engine_of_the_kind(monkeypatch):
-    assert available_engines() == ("tflite", "onnx")
-    assert choose_engine().name == "tflite"
-    assert choose_engine("auto", "onnx").name == "onnx"
-    monkeypatch.setattr(registry, "find_spec", installed("onnxruntime"))
-    assert available_engines() == ("onnx",)
-    assert choose_engine().name == "onnx"
+@pytest.mark.parametrize(
+    ("machine", "packages", "order"),
+    [
+        (
+            "x86_64",
+            EVERYTHING,
+            ("openvino", "ai_edge_litert", "onnxruntime", "tflite_runtime", "tensorflow"),
+        ),
+        (
+            "aarch64",
+            EVERYTHING,
+            ("ai_edge_litert", "onnxruntime", "openvino", "tflite_runtime", "tensorflow"),
+        ),
+        ("AMD64", ("ai_edge_litert", "openvino"), ("openvino", "ai_edge_litert")),
+        ("arm64", ("ai_edge_litert", "openvino"), ("ai_edge_litert", "openvino")),
+        ("armv7l", ("tflite_runtime",), ("tflite_runtime",)),
+        (
+            "aarch64",
+            ("tensorflow", "tflite_runtime", "openvino"),
+            ("openvino", "tflite_runtime", "tensorflow"),
+        ),
+        ("x86_64", (), ()),
+    ],
+)
+def test_the_order_of_preference(machine, packages, order):
+    assert by_preference(machine, packages) == order
+
+
+@pytest.mark.parametrize(
+    ("machine", "packages", "any_model", "onnx_model"),
+    [
+        ("x86_64", ("ai_edge_litert", "onnxruntime", "openvino"), "openvino", "openvino"),
+        ("x86_64", ("ai_edge_litert", "onnxruntime"), "tflite", "onnx"),
+        ("x86_64", ("tflite_runtime", "onnxruntime"), "onnx", "onnx"),
+        ("aarch64", ("ai_edge_litert", "onnxruntime", "openvino"), "tflite", "onnx"),
+        ("aarch64", ("tensorflow", "openvino"), "openvino", "openvino"),
+        ("armv7l", ("tflite_runtime",), "tflite", "onnx"),
+        ("x86_64", (), "tflite", "onnx"),
+    ],
+)
+def test_auto_is_the_fastest_installed_engine_that_runs_the_file(
+    monkeypatch, machine, packages, any_model, onnx_model
+):
+    monkeypatch.setattr(registry.platform, "machine", lambda: machine)
+    monkeypatch.setattr(registry, "find_spec", installed(*packages))
+    assert choose_engine().name == any_model
+    assert choose_engine("auto", "onnx").name == onnx_model
+    assert choose_engine("auto", "tflite").name == "tflite"
+
+
+def test_available_engines_are_in_order_of_preference(monkeypatch):
+    monkeypatch.setattr(registry.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(registry, "find_spec", installed("openvino", "tflite_runtime", "onnxruntime"))
+    assert [entry.name for entry in available_engines()] == ["openvino", "onnx", "tflite"]
+
+
+def test_telemetry_is_off_inside_and_the_host_keeps_what_it_had(monkeypatch):
+    mine = ModuleType("openvino_telemetry")
+    for before in (None, mine):
+        monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+        monkeypatch.delitem(sys.modules, "openvino_telemetry", raising=False)
+        if before is not None:
+            monkeypatch.setitem(sys.modules, "openvino_telemetry", before)
+        with without_telemetry(), pytest.raises(ImportError):
+            import openvino_telemetry  # noqa: F401
+        assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
+        assert sys.modules.get("openvino_telemetry") is before
 
 
 def test_packages_of_tflite_are_tried_in_order(monkeypatch):
@@ -203,17 +141,18 @@ def test_packages_of_tflite_are_tried_in_order(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("kind", "line"),
+    ("name", "line"),
     [
         ("tflite", "ai_edge_litert: not installed; run: pip install 'cxrs-edge[tflite]'"),
         ("onnx", "onnxruntime: not installed; run: pip install 'cxrs-edge[onnx]'"),
+        ("openvino", "openvino: not installed; run: pip install 'cxrs-edge[openvino]'"),
     ],
 )
-def test_a_missing_engine_is_answered_with_its_pip_line(write_model, monkeypatch, kind, line):
-    path = write_model(kind)
+def test_a_missing_engine_is_answered_with_its_pip_line(write_model, monkeypatch, name, line):
+    path = write_model(choose_engine(name).kind)
     monkeypatch.setattr(registry, "find_spec", installed())
     with pytest.raises(MissingDependency) as caught:
-        opened(path)
+        opened(path, name=name)
     assert str(caught.value) == line
 
 
@@ -221,7 +160,7 @@ def test_an_installed_but_broken_engine_is_no_missing_one(write_model, monkeypat
     path = write_model("onnx")
     monkeypatch.setattr("cxrs_edge.extras.importlib.import_module", broken_for("onnxruntime"))
     with pytest.raises(EngineError, match=r"onnxruntime: can't be imported: libfoo\.so") as caught:
-        opened(path)
+        opened(path, name="onnx")
     assert not isinstance(caught.value, MissingDependency)
 
 
@@ -241,5 +180,5 @@ def broken_for(package):
 def test_an_engine_is_not_given_a_file_of_another_kind(write_model):
     with pytest.raises(EngineError, match=r"engine onnx: doesn't run a \.tflite file; expected"):
         opened(write_model("tflite"), name="onnx")
-    with pytest.raises(EngineError, match="expected auto or tflite or onnx"):
+    with pytest.raises(EngineError, match="expected auto or tflite or onnx or openvino"):
         choose_engine("cuda")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from cxrs_edge import CxrsError, Grade, Grader
 from cxrs_edge.card import Calibration, ModelCard
+from cxrs_edge.engines.registry import choose_engine
 from cxrs_edge.errors import EngineError, ImageError, ModelError
 from cxrs_edge.grade import EngineInfo, Failure, ModelInfo, grade
 from cxrs_edge.image import read_file, read_image
@@ -107,7 +108,7 @@ def test_the_stops_are_composed(write_model, expected_level2, draw_xray, kind):
     assert result.source == str(path)
     assert result.model == ModelInfo("tiny", "1.2", "float32", grader.card.sha256)
     assert len(result.model.sha256) == 64
-    assert result.engine == EngineInfo(kind, grader.engine.version, 1)
+    assert result.engine == EngineInfo(choose_engine("auto", kind).name, grader.engine.version, 1)
     assert list(result.timing_ms) == ["read", "prepare", "infer"]
     assert all(0 < ms < 10_000 for ms in result.timing_ms.values())
 
@@ -190,7 +191,7 @@ def test_the_bundled_model(draw_xray, engine):
     grader = Grader.bundled(engine, threads=2)
     result = grader.grade(draw_xray(size=(600, 700)))
     assert isinstance(result, Grade)
-    assert result.engine.name == ("tflite" if engine == "auto" else engine)
+    assert result.engine.name == choose_engine(engine).name
     assert result.engine.threads == 2
     assert result.model.precision == "int8"
     assert result.level == (2 if result.probabilities["level2"] >= 0.5 else 1)

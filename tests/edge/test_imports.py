@@ -57,12 +57,31 @@ def test_info_loads_no_engine():
     assert third_party(RUN_PREDICT, "info") == {"cxrs_edge", "click", "numpy", "PIL"}
 
 
-@pytest.mark.parametrize(("engine", "package"), [("tflite", "ai_edge_litert"), ("onnx", "onnxruntime")])
-def test_predict_loads_the_one_engine_it_needs(draw_xray, engine, package):
+ENGINES = pytest.mark.parametrize(
+    ("engine", "package", "brings"),
+    [
+        ("tflite", "ai_edge_litert", set()),
+        ("onnx", "onnxruntime", set()),
+        # Its converter, which it imports itself, uses absl to silence TensorFlow where there is one.
+        ("openvino", "openvino", {"packaging", "absl"}),
+    ],
+)
+
+
+@ENGINES
+def test_predict_loads_the_one_engine_it_needs(draw_xray, engine, package, brings):
+    pytest.importorskip(package)
     loaded = third_party(RUN_PREDICT, "predict", str(draw_xray()), "--engine", engine)
     assert {"cxrs_edge", "numpy", package} <= loaded
-    unexpected = loaded - NOT_PACKAGES - {package}
-    assert unexpected == set()
+    assert loaded - NOT_PACKAGES - {package} - brings == set()
+
+
+@ENGINES
+def test_selftest_loads_the_engine_asked_for_and_neither_bench_nor_export(engine, package, brings):
+    pytest.importorskip(package)
+    loaded = third_party(RUN_PREDICT, "selftest", "--engine", engine)
+    assert {"cxrs_edge", "numpy", package} <= loaded
+    assert loaded - NOT_PACKAGES - {package} - brings == set()
 
 
 def test_every_public_name_is_there():

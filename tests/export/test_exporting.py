@@ -113,9 +113,8 @@ def test_only_int8_cards_speak_of_calibration(exported: tuple[Path, list[FileChe
     for name in ("small-int8.onnx", "small-int8.tflite"):
         assert found[name]["calibration_ids"] == ["cal0", "cal1", "cal2", "cal3"]
         assert found[name]["calibration_source"] == "random cal"
-    # ONNX keeps the head in float32, TFLite doesn't: test_quantize.py looks inside.
-    assert "head in float32" in found["small-int8.onnx"]["method"]
-    assert "every operator in int8" in found["small-int8.tflite"]["method"]
+        # test_quantize.py looks inside
+        assert "head in float32" in found[name]["method"]
 
 
 def test_report(exported: tuple[Path, list[FileCheck]]) -> None:
@@ -176,15 +175,16 @@ def test_one_wrong_weight_in_one_file_and_nothing_is_written(
     """The converter is handed a network with one changed weight; the previous files must survive."""
     wrong = dense_model(((2.0, 9.0),))
     convert: Callable[..., bytes] = getattr(exporting, corrupted)
-    given: Any = exporting.to_onnx(wrong) if corrupted == "quantize_onnx" else wrong
+    floats = {"quantize_onnx": exporting.to_onnx, "quantize_tflite": exporting.to_tflite}
+    given: Any = floats[corrupted](wrong) if corrupted in floats else wrong
     monkeypatch.setattr(exporting, corrupted, lambda _, *rest: convert(given, *rest))
     for name in ("small-float32.tflite", "small-int8.onnx", "export.json"):
         (tmp_path / name).write_bytes(b"previous")
     before = contents(tmp_path)
     plan = replace(PLAN, calibration=CALIBRATION, limits=Limits())
-    # The float ONNX file is what the int8 one is made from.
+    # The float files are what the int8 ones are made from.
     at_fault = {
-        "to_tflite": {"small-float32.tflite"},
+        "to_tflite": {"small-float32.tflite", "small-int8.tflite"},
         "to_onnx": {"small-float32.onnx", "small-int8.onnx"},
         "quantize_tflite": {"small-int8.tflite"},
         "quantize_onnx": {"small-int8.onnx"},

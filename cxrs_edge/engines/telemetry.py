@@ -1,0 +1,34 @@
+"""Engines that report their use to their makers, kept from it: an X-ray's computer must not call anybody.
+
+ONNX Runtime from 1.29 on uploads events, among them names and hashes of models, from its import on, and keeps
+an identifier below ``~/.cache`` (its Privacy.md). OpenVINO's Python package sends an event when it is imported,
+and keeps an identifier in ``~/intel``. LiteRT does neither.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+ONNXRUNTIME_SWITCH = "ORT_DISABLE_TELEMETRY"
+OPENVINO_SENDER = "openvino_telemetry"
+
+
+@contextmanager
+def without_telemetry() -> Iterator[None]:
+    """Import an engine inside of this, and it creates no identifier and sends nothing.
+
+    ONNX Runtime's switch stays set, because the library reads it when it likes. OpenVINO is told that its
+    optional sender isn't installed, which it copes with; the host program may import it later all the same.
+    """
+    os.environ[ONNXRUNTIME_SWITCH] = "1"
+    # None in sys.modules is how Python says that a module can't be imported.
+    before = {name: module for name, module in sys.modules.items() if name == OPENVINO_SENDER}
+    sys.modules[OPENVINO_SENDER] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[OPENVINO_SENDER]
+        sys.modules.update(before)

@@ -1,0 +1,292 @@
+"""What every engine must do, the same for all: an engine added to the registry is tested by that alone."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import subprocess
+import sys
+import threading
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cxrs_edge.engines import Engine
+from cxrs_edge.engines.preference import by_preference
+from cxrs_edge.engines.registry import ENGINES, EngineEntry, open_engine, package_version
+from cxrs_edge.errors import EngineError, ModelError
+from cxrs_edge.grader import bundled_path
+from cxrs_edge.model_file import Kind, read_model_file, with_card
+
+SIZE = 32
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+
+INPUTS = {
+    "tflite": [
+        {"input_type": "uint8"},
+        {"input_type": "uint8", "input_scale": None},
+        {"input_type": "float32"},
+        {"input_type": "int8", "input_zero": -128},
+    ],
+    "onnx": [{"input_type": "uint8"}, {"input_type": "float32"}],
+}
+"""What the graphs of each kind of file may take."""
+
+BAD_TENSORS = {
+    "tflite": [
+        ({"input_type": "int8", "input_scale": None}, "tensor image: int8 of scale 0; expected"),
+        ({"signature": False}, "0 signatures; expected one"),
+    ],
+    "onnx": [
+        ({"input_type": "int8"}, "tensor image: "),
+        ({"output_type": "float64"}, "tensor probabilities: "),
+    ],
+}
+
+GARBAGE: dict[Kind, bytes] = {
+    "tflite": b"\x1c\x00\x00\x00TFL3" + b"\xff" * 400,
+    # One field that protobuf can read, which says that it is a graph and holds no such thing.
+    "onnx": b"\x3a\x04junk",
+}
+
+
+@pytest.fixture(params=ENGINES, ids=lambda entry: entry.name)
+def entry(request: pytest.FixtureRequest) -> EngineEntry:
+    """Each engine of the registry; one that isn't installed is skipped, and says so."""
+    found: EngineEntry = request.param
+    if found.package() is None:
+        pytest.skip(f"engine {found.name}: none of {', '.join(found.packages)} is installed")
+    return found
+
+
+def opened(entry: EngineEntry, path: Path, **arguments: Any) -> Engine:
+    return open_engine(read_model_file(path), entry.name, **arguments)
+
+
+def some_pixels(size: int = SIZE, channels: int = 3, seed: int = 0) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return np.random.default_rng(seed).integers(0, 200, (1, size, size, channels), dtype=np.uint8)
+
+
+def test_every_package_has_its_place_in_the_order_of_preference():
+    packages = {package for entry in ENGINES for package in entry.packages}
+    for machine in ("x86_64", "aarch64"):
+        assert set(by_preference(machine, packages)) == packages
+
+
+def test_it_says_what_it_is(entry, write_model):
+    engine = opened(entry, write_model(entry.kind), threads=1)
+    assert engine.name == entry.name
+    assert engine.version == package_version(str(entry.package()))
+    assert engine.threads == 1
+
+
+def test_each_input_type_sees_the_same_pixels(entry, write_model, expected_level2):
+    for graph in INPUTS[entry.kind]:
+        engine = opened(entry, write_model(entry.kind, graph))
+        for seed in range(3):
+            pixels = some_pixels(seed=seed)
+            probabilities = engine.infer(pixels)["probabilities"]
+            level2 = expected_level2(pixels)
+            assert probabilities.dtype == np.float32
+            np.testing.assert_allclose(probabilities, [[1 - level2, level2]], atol=1e-5)
+
+
+def test_float32_is_computed_as_float32(entry, write_model, expected_level2):
+    # bfloat16 rounds to 8 bits, so it would be off by up to 0.001 here.
+    engine = opened(entry, write_model(entry.kind, {"input_type": "float32", "slope": 0.7}))
+    for seed in range(20):
+        pixels = some_pixels(seed=seed) // (1 + seed)
+        expected = expected_level2(pixels, slope=0.7)
+        assert engine.infer(pixels)["probabilities"][0, 1] == pytest.approx(expected, abs=1e-6)
+
+
+def test_one_channel(entry, write_model, expected_level2):
+    engine = opened(entry, write_model(entry.kind, {"channels": 1}, {"channels": 1}))
+    pixels = some_pixels(channels=1)
+    found = engine.infer(pixels)["probabilities"][0, 1]
+    assert found == pytest.approx(expected_level2(pixels), abs=1e-5)
+
+
+def test_only_what_the_card_names_is_returned(entry, write_model):
+    assert set(opened(entry, write_model(entry.kind)).infer(some_pixels())) == {"probabilities"}
+
+
+@pytest.mark.parametrize(
+    ("card", "graph", "field"),
+    [
+        ({"size": 64}, {}, "input.size: got 64, but the graph takes 1 x 32 x 32 x 3"),
+        ({"channels": 1}, {}, "input.channels: got 1, but the graph takes 1 x 32 x 32 x 3"),
+        (
+            {"outputs": {"probabilities": "p", "zones": "z"}},
+            {},
+            "outputs: got zones, but the graph has the outputs probabilities",
+        ),
+        ({}, {"output_name": "scores"}, "outputs: got probabilities, but the graph has the outputs scores"),
+        ({}, {"classes": 3}, "outputs.probabilities: got 1 x 2, but the graph gives 1 x 3"),
+    ],
+)
+def test_a_card_that_disagrees_with_the_graph_is_refused(entry, write_model, card, graph, field):
+    path = write_model(entry.kind, graph, card)
+    with pytest.raises(ModelError) as caught:
+        opened(entry, path)
+    assert str(caught.value) == f"{path}: card field {field}; export the model again"
+
+
+def test_tensors_that_it_cannot_feed_or_read_are_refused(entry, write_model):
+    for graph, message in BAD_TENSORS[entry.kind]:
+        path = write_model(entry.kind, graph)
+        with pytest.raises(ModelError) as caught:
+            opened(entry, path)
+        assert str(caught.value).startswith(f"{path}: {message}")
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [some_pixels(size=16), some_pixels(channels=1), some_pixels().astype(np.float32)],
+    ids=["size", "channels", "dtype"],
+)
+def test_pixels_that_the_card_does_not_name_are_refused(entry, write_model, pixels):
+    engine = opened(entry, write_model(entry.kind))
+    with pytest.raises(EngineError, match="expected uint8, 1 x 32 x 32 x 3; make them with"):
+        engine.infer(pixels)
+
+
+def test_garbage_with_a_right_hash_is_an_engine_error_and_nothing_is_printed(
+    entry, write_model, tmp_path, capfd
+):
+    card = read_model_file(write_model(entry.kind)).card
+    path = tmp_path / f"garbage.{entry.kind}"
+    path.write_bytes(with_card(GARBAGE[entry.kind], card, entry.kind))
+    with pytest.raises(EngineError) as caught:
+        opened(entry, path)
+    assert str(caught.value).startswith(f"{path}: can't be loaded: ")
+    assert "\n" not in str(caught.value)
+    assert caught.value.__cause__ is not None
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_file_that_vanished_after_its_check_is_an_engine_error(entry, write_model):
+    path = write_model(entry.kind)
+    file = read_model_file(path)
+    path.unlink()
+    with pytest.raises(EngineError) as caught:
+        open_engine(file, entry.name)
+    assert str(caught.value).startswith(f"{path}: can't be loaded: ")
+
+
+def test_answers_are_repeatable_and_stay_as_they_were_given(entry):
+    pixels = [some_pixels(size=480, seed=seed) for seed in range(2)]
+    engine = opened(entry, bundled_path(entry.kind), threads=1)
+    first = engine.infer(pixels[0])["probabilities"]
+    kept = first.copy()
+    engine.infer(pixels[1])
+    np.testing.assert_array_equal(first, kept)
+    again = opened(entry, bundled_path(entry.kind), threads=1)
+    for _ in range(2):
+        np.testing.assert_array_equal(again.infer(pixels[0])["probabilities"], kept)
+    assert kept.sum() == pytest.approx(1, abs=0.02)
+
+
+def test_two_threads_may_use_it_in_turn(entry, write_model, expected_level2):
+    engine = opened(entry, write_model(entry.kind))
+    found: dict[int, float] = {}
+
+    def infer(seed: int) -> None:
+        found[seed] = engine.infer(some_pixels(seed=seed))["probabilities"][0, 1]
+
+    for seed in range(6):
+        worker = threading.Thread(target=infer, args=(seed,)) if seed % 2 else None
+        if worker is None:
+            infer(seed)
+        else:
+            worker.start()
+            worker.join()
+    expected = {seed: pytest.approx(expected_level2(some_pixels(seed=seed)), abs=1e-5) for seed in range(6)}
+    assert found == expected
+
+
+COUNT_BUSY_THREADS = """
+import json, os, sys
+from pathlib import Path
+import numpy as np
+from cxrs_edge.engines.registry import open_engine
+from cxrs_edge.model_file import read_model_file
+
+def busy_ns():
+    tasks = Path("/proc/self/task").iterdir()
+    return {task.name: int((task / "schedstat").read_text().split()[0]) for task in tasks}
+
+engine = open_engine(read_model_file(sys.argv[1]), sys.argv[2], threads=int(sys.argv[3]))
+pixels = np.zeros((1, 480, 480, 3), np.uint8)
+engine.infer(pixels)
+before = busy_ns()
+for _ in range(10):
+    engine.infer(pixels)
+spent = {task: ns - before.get(task, 0) for task, ns in busy_ns().items()}
+print(json.dumps([engine.threads, sum(ns > 0.01 * max(spent.values()) for ns in spent.values())]))
+"""
+
+
+@linux
+@pytest.mark.parametrize("threads", [1, 2])
+def test_as_many_threads_compute_as_were_asked_for(entry, threads):
+    if len(os.sched_getaffinity(0)) < threads:
+        pytest.skip("one core only")
+    arguments = [str(bundled_path(entry.kind)), entry.name, str(threads)]
+    command = [sys.executable, "-c", COUNT_BUSY_THREADS, *arguments]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(run.stdout) == [threads, threads]
+
+
+@linux
+def test_a_deleted_engine_lets_go_of_the_file_and_its_memory(entry):
+    path = bundled_path(entry.kind)
+    grown = []
+    for _ in range(10):
+        engine = opened(entry, path, threads=1)
+        engine.infer(some_pixels(size=480))
+        gone = weakref.ref(engine)
+        del engine
+        gc.collect()
+        assert gone() is None
+        grown.append(resident_bytes())
+    assert str(path) not in Path("/proc/self/maps").read_text()
+    assert str(path) not in {str(link.resolve()) for link in Path("/proc/self/fd").iterdir()}
+    # Allocators keep what the first few needed, and fluctuate; a leak adds a model's size each time, here seven.
+    assert grown[-1] - grown[2] < 3 * path.stat().st_size
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+WATCH_SOCKETS = """
+import sys
+sys.addaudithook(lambda event, _: event.startswith("socket.") and sys.exit(f"network: {event}"))
+import numpy as np
+from cxrs_edge.engines.registry import open_engine
+from cxrs_edge.model_file import read_model_file
+engine = open_engine(read_model_file(sys.argv[1]), sys.argv[2])
+engine.infer(np.zeros((1, 480, 480, 3), np.uint8))
+"""
+
+
+@linux
+def test_it_reports_to_nobody_and_writes_no_file(entry, tmp_path):
+    # Without the parent's environment: engines keep still where they see that a test runs them.
+    environment = {"HOME": str(tmp_path), "TMPDIR": str(tmp_path), "PATH": os.defpath}
+    run = subprocess.run(
+        [sys.executable, "-B", "-c", WATCH_SOCKETS, str(bundled_path(entry.kind)), entry.name],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env=environment,
+    )
+    assert (run.returncode, run.stdout) == (0, ""), run.stderr
+    assert "network" not in run.stderr
+    assert list(tmp_path.rglob("*")) == []

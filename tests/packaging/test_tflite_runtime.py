@@ -1,0 +1,56 @@
+"""The bundled model on tflite-runtime 2.14, the last one: all that a 32 bit Raspberry Pi can have."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cxrs_bench.phantom import Phantom, draw_phantom
+from cxrs_edge.grader import BUNDLED, Grader
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with tflite-runtime, numpy 1 and the runtime's own requirements; needs the network."""
+    base = sys.executable if sys.version_info[:2] == (3, 11) else shutil.which("python3.11")
+    if base is None or sys.platform != "linux":
+        pytest.skip("tflite-runtime ends at Python 3.11 on Linux, and there is none here")
+    venv = tmp_path_factory.mktemp("tflite-runtime")
+    subprocess.run([base, "-m", "venv", venv], check=True)
+    packages = ["tflite-runtime==2.14.0", "numpy<2", "pillow", "click"]
+    subprocess.run([venv / "bin/pip", "install", "--quiet", *packages], check=True)
+    return venv / "bin/python"
+
+
+def test_predict_answers_as_litert_does(python: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    image = tmp_path / "phantom.png"
+    Image.fromarray(draw_phantom(Phantom((0, 2, 3, 0, 1, 2), width=600, height=700))).save(image)
+    run = subprocess.run(
+        [python, "-m", "cxrs_edge", "predict", image, "--format", "json", "--threads", "1"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    found = json.loads(run.stdout)
+    expected = Grader.open(BUNDLED / "cxrs-int8.tflite", "tflite", threads=1).grade(image)
+    assert (found["engine"]["name"], found["engine"]["version"]) == ("tflite", "2.14.0")
+    assert found["level"] == expected.level
+    assert found["probabilities"]["level2"] == pytest.approx(expected.probabilities["level2"], abs=0.02)
+
+
+def test_the_selftest_is_ok(python: Path) -> None:
+    command = [python, "-m", "cxrs_edge", "selftest", "--format", "json"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    (engine,) = json.loads(run.stdout)["engines"]
+    assert (engine["name"], engine["version"], engine["ok"]) == ("tflite", "2.14.0", True)
