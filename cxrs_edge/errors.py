@@ -8,8 +8,7 @@
     |-- EngineError              the engine refused the model, or broke down
     |   `-- MissingDependency    the package isn't installed; the message has the pip line
     |-- TrainingError            a run can't start, or can't be resumed
-    |-- VerificationError        an exported file does not reproduce the Keras model
-    `-- SelftestError            an engine on this machine does not reproduce the released answers
+    `-- VerificationError        an exported file does not reproduce the Keras model
 
 A message names the subject, what it got, what it expected and the fix. `cxrs_edge.cli` turns each of
 them into one line on stderr and the exit status; nothing else in the package prints.
@@ -80,11 +79,4 @@ class VerificationError(CxrsError):
     """An exported file's outputs differ from the Keras model's by more than the limits."""
 
     kind = "verification"
-    exit_status = 3
-
-
-class SelftestError(CxrsError):
-    """An engine's answers on this machine differ from those that the model was released with."""
-
-    kind = "selftest"
     exit_status = 3

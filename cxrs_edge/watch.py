@@ -169,7 +169,7 @@ class Watch:
                 place = self._folders.write_record(name, result, signature.size, sha256)
         self._folders.finish(name, place, sha256)
         if result is None:
-            self._report(f"{name}: has its record since before the program ended; moved now")
+            self._report(f"{name}: has its record already; moved now")
         return result
 
     def _grade(self, file: BufferedReader, name: str, ends: int) -> Grade | Failure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -32,12 +33,13 @@ def quantize_tflite(float_tflite: bytes, representative: Sequence[Pixels]) -> by
     """
     from litert_quantizer import quantizer, recipe_manager
 
+    quiet = io.StringIO()  # it prints its progress
     recipe = recipe_manager.RecipeManager()
     for operator in TFLITE_OPERATORS:
         recipe.add_static_config(
             regex=".*", operation_name=operator, activation_num_bits=8, weight_num_bits=8
         )
-    with tempfile.TemporaryDirectory() as folder, redirect_stdout(None), redirect_stderr(None):
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(quiet), redirect_stderr(quiet):
         path = Path(folder) / "f.tflite"
         path.write_bytes(float_tflite)
         quantize = quantizer.Quantizer(str(path))

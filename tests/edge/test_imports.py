@@ -76,14 +76,6 @@ def test_predict_loads_the_one_engine_it_needs(draw_xray, engine, package, bring
     assert loaded - NOT_PACKAGES - {package} - brings == set()
 
 
-@ENGINES
-def test_selftest_loads_the_engine_asked_for_and_neither_bench_nor_export(engine, package, brings):
-    pytest.importorskip(package)
-    loaded = third_party(RUN_PREDICT, "selftest", "--engine", engine)
-    assert {"cxrs_edge", "numpy", package} <= loaded
-    assert loaded - NOT_PACKAGES - {package} - brings == set()
-
-
 def test_every_public_name_is_there():
     import cxrs_edge
 
