@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
-COMMAND = "cxrs-edge predict examples/phantom.png"
+COMMAND = "cxrs-edge predict examples/phantom.png --engine tflite"
 
 
 def main() -> None:
