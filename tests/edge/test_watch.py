@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -55,17 +56,22 @@ def once(inbox, output, model, *options):
     return CliRunner().invoke(main, [str(argument) for argument in (*arguments, "--threads", "1", *options)])
 
 
+@contextmanager
 def start(inbox, output, model, *options):
-    """The real program, once it watches."""
+    """The real program, once it watches; whatever a test finds, it doesn't outlive it."""
     command = [sys.executable, "-m", "cxrs_edge", "watch", inbox, "--output", output, "--model", model]
     process = subprocess.Popen(
         [*map(str, command), "--every", "0.05", "--threads", "1", *options],
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert "watched" in process.stderr.readline()
-    assert process.stderr.readline() == f"{RESEARCH_USE}\n"
-    return process
+    with process:
+        try:
+            assert "watched" in process.stderr.readline()
+            assert process.stderr.readline() == f"{RESEARCH_USE}\n"
+            yield process
+        finally:
+            process.kill()
 
 
 def wait_for(condition, seconds=20.0):
@@ -343,7 +349,7 @@ def test_a_missing_inbox_and_an_output_that_is_a_file(tiny, tmp_path, inbox):
 @pytest.mark.parametrize("shared", ["out", "in"])
 def test_a_second_watch_on_one_folder_is_refused(tiny, tmp_path, inbox, output, shared):
     (tmp_path / "in2").mkdir()
-    with start(inbox, output, tiny) as first:
+    with start(inbox, output, tiny):
         second = (inbox, tmp_path / "out2") if shared == "in" else (tmp_path / "in2", output)
         refused = once(*second, tiny)
         assert refused.exit_code == 1
@@ -351,8 +357,7 @@ def test_a_second_watch_on_one_folder_is_refused(tiny, tmp_path, inbox, output, 
         assert refused.stderr == (
             f"Error: {locked}: another `cxrs-edge watch` is at work here; stop it, or choose another folder\n"
         )
-        first.kill()
-    assert once(*second, tiny).exit_code == 0  # a killed one leaves no lock behind
+    assert once(*second, tiny).exit_code == 0  # the first was killed, which leaves no lock behind
 
 
 def draw_large(path):

@@ -16,6 +16,8 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -224,15 +226,21 @@ class Sender(threading.Thread):
             time.sleep(self.pause)
 
 
-def start(inbox: Path, output: Path, model: Path, *options: str) -> subprocess.Popen[str]:
+@contextmanager
+def start(inbox: Path, output: Path, model: Path) -> Iterator[subprocess.Popen[str]]:
+    """The real program, killed at the end if it still runs."""
     command = [sys.executable, "-m", "cxrs_edge", "watch", inbox, "--output", output, "--model", model]
     process = subprocess.Popen(
-        [*map(str, command), "--every", "0.05", "--settle", "0.2", "--threads", "1", *options],
+        [*map(str, command), "--every", "0.05", "--settle", "0.2", "--threads", "1"],
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert "watched" in process.stderr.readline()
-    return process
+    with process:
+        try:
+            assert "watched" in process.stderr.readline()
+            yield process
+        finally:
+            process.kill()
 
 
 def wait_for(condition, seconds=20.0) -> None:
@@ -262,12 +270,11 @@ def test_killed_at_random_moments_until_all_is_graded(tiny, tmp_path, count):
         return not sender.is_alive() and names(inbox) == names(inbox / ".cxrs-edge") == []
 
     while not finished():
-        process = start(inbox, output, tiny)
-        time.sleep(chance.uniform(0.2, 0.6))
-        process.kill()
-        process.communicate()
+        with start(inbox, output, tiny):
+            time.sleep(chance.uniform(0.2, 0.6))
         kills += 1
-    stop(start(inbox, output, tiny))  # takes away what the last one was still writing
+    with start(inbox, output, tiny) as process:  # takes away what the last one was still writing
+        stop(process)
     found = account(inbox, output, contents)
     print(f"{kills} kills: {found}")  # noqa: T201
     assert kills >= count // 20, "too few to say anything"
@@ -363,15 +370,15 @@ def test_waits_double_while_nothing_works_and_fall_back(grader, folders):
 def test_an_inbox_that_goes_away_and_comes_back(tiny, tmp_path):
     inbox, output = tmp_path / "in", tmp_path / "out"
     inbox.mkdir()
-    process = start(inbox, output, tiny)
-    (inbox / "a.png").write_bytes(image_bytes(0))
-    wait_for((output / "done/a.png").exists)
-    inbox.rename(tmp_path / "away")
-    time.sleep(0.3)
-    (tmp_path / "away/b.png").write_bytes(image_bytes(1))
-    (tmp_path / "away").rename(inbox)
-    wait_for((output / "done/b.png").exists)
-    log = stop(process).splitlines()
+    with start(inbox, output, tiny) as process:
+        (inbox / "a.png").write_bytes(image_bytes(0))
+        wait_for((output / "done/a.png").exists)
+        inbox.rename(tmp_path / "away")
+        time.sleep(0.3)
+        (tmp_path / "away/b.png").write_bytes(image_bytes(1))
+        (tmp_path / "away").rename(inbox)
+        wait_for((output / "done/b.png").exists)
+        log = stop(process).splitlines()
     assert f"{inbox}: can't be listed: No such file or directory; next try in 0.1 s" in log
     assert "the trouble is over" in log
     found = account(inbox, output, [image_bytes(0), image_bytes(1)])
@@ -446,13 +453,13 @@ def test_an_engine_that_breaks_down_makes_no_file_bad(write_model, grader, folde
 def test_a_log_that_nobody_reads_stops_nothing(tiny, tmp_path):
     inbox, output = tmp_path / "in", tmp_path / "out"
     inbox.mkdir()
-    process = start(inbox, output, tiny)
-    process.stderr.close()
-    for number in range(3):
-        (inbox / f"{number}.png").write_bytes(image_bytes(number))
-    wait_for(lambda: len(names(output / "done")) == 3)
-    process.terminate()
-    assert process.wait(timeout=20) == 0
+    with start(inbox, output, tiny) as process:
+        process.stderr.close()
+        for number in range(3):
+            (inbox / f"{number}.png").write_bytes(image_bytes(number))
+        wait_for(lambda: len(names(output / "done")) == 3)
+        process.terminate()
+        assert process.wait(timeout=20) == 0
 
 
 def test_partial_files_of_a_killed_one_are_taken_away(tmp_path):
