@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -10,12 +11,57 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-ENTER_ROOT = 'mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && exec chroot "$0" "$@"'
-"""In a mount namespace of its own, so that nothing stays mounted whatever happens. Without /sys: the engines' CPU
-detection reads it together with /proc/cpuinfo, and takes the mixture of an x86 and an ARM description badly."""
+ENTER_ROOT = (
+    'mount -t proc proc "$0/proc" && mount --bind "$0/$1" "$0/proc/cpuinfo" && mount --rbind /sys "$0/sys" && '
+    'mount --rbind /dev "$0/dev" && shift && exec chroot "$0" "$@"'
+)
+"""In a mount namespace of its own, so that nothing stays mounted whatever happens. The engines' CPU detection reads
+/proc/cpuinfo, which under qemu is this computer's: LiteRT crashes on an x86 description, so each CPU has its own."""
 TIMEOUT_S = 1800
 """Of one command; an emulated installation takes a minute or two, an emulated image some seconds."""
+CPUINFO = "tmp/cpuinfo"
 PLAIN_ENVIRONMENT = ("HOME=/root", "LANG=C.UTF-8", "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """A processor that qemu emulates and Linux describes: what engines choose their kernels by.
+
+    Attributes
+    ----------
+    name : of qemu's model.
+    variant, part, revision : as in /proc/cpuinfo; the implementer is Arm.
+    features : as in /proc/cpuinfo.
+    """
+
+    name: str
+    variant: str
+    part: str
+    revision: int
+    features: str
+
+    def cpuinfo(self) -> str:
+        """/proc/cpuinfo of as many cores as this computer has."""
+        return "".join(
+            f"processor\t: {core}\nBogoMIPS\t: 108.00\nFeatures\t: {self.features}\nCPU implementer\t: 0x41\n"
+            f"CPU architecture: 8\nCPU variant\t: {self.variant}\nCPU part\t: {self.part}\n"
+            f"CPU revision\t: {self.revision}\n\n"
+            for core in range(os.cpu_count() or 1)
+        )
+
+
+RASPBERRY_PIS = (
+    Cpu("cortex-a72", "0x0", "0xd08", 3, "fp asimd evtstrm crc32 cpuid"),
+    Cpu(
+        "cortex-a76",
+        "0x4",
+        "0xd0b",
+        1,
+        "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp",
+    ),
+)
+"""Of the Raspberry Pi 4 and 5. qemu's default, a CPU with every extension there is, has no board and takes kernels
+that neither of them runs."""
 
 
 class SiteError(Exception):
@@ -31,36 +77,47 @@ class Site:
     machine : as ``uname -m`` says it.
     python : version, such as 3.11.
     root : of the other Debian, or None for this computer.
+    cpus : that the other Debian can be run on.
     """
 
     machine: str
     python: str
     root: Path | None = None
+    cpus: tuple[Cpu, ...] = ()
 
     @property
     def name(self) -> str:
         """For tables."""
         return f"{self.machine} Python {self.python}"
 
-    def run(self, folder: Path, *command: str) -> str:
+    def run(self, folder: Path, *command: str, cpu: Cpu | None = None) -> str:
         """Run in `folder` (as this computer names it) without a network; what was written to stdout.
+
+        Another Debian runs on `cpu`, by default its first.
 
         Raises `SiteError` for an exit status other than 0 and 1 (which is: some image got no grade).
         """
         result = subprocess.run(
-            self._isolated(folder, command), capture_output=True, text=True, check=False, timeout=TIMEOUT_S
+            self._isolated(folder, command, cpu),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=TIMEOUT_S,
         )
         if result.returncode not in (0, 1) or not result.stdout:
             raise SiteError(f"{self.name}: {' '.join(command)}: status {result.returncode}\n{result.stderr}")
         return result.stdout
 
-    def _isolated(self, folder: Path, command: Sequence[str]) -> list[str]:
+    def _isolated(self, folder: Path, command: Sequence[str], cpu: Cpu | None) -> list[str]:
         if self.root is None:
             return ["unshare", "--net", "env", "-C", str(folder), f"PYTHON={sys.executable}", *command]
+        cpu = cpu or self.cpus[0]
+        (self.root / CPUINFO).write_text(cpu.cpuinfo())
         inside = f"/{folder.relative_to(self.root)}"
         return [
-            "unshare", "--net", "--mount", "sh", "-c", ENTER_ROOT, str(self.root),
-            "env", "-i", "-C", inside, *PLAIN_ENVIRONMENT, *command,
+            "unshare", "--net", "--mount", "env", f"QEMU_CPU={cpu.name}",
+            "sh", "-c", ENTER_ROOT, str(self.root), CPUINFO,
+            "env", "-i", "-C", inside, f"QEMU_CPU={cpu.name}", *PLAIN_ENVIRONMENT, *command,
         ]  # fmt: skip
 
 
@@ -72,7 +129,7 @@ def this_computer() -> Site:
 def arm64_site(root: Path) -> Site:
     """The arm64 Debian in `root`, which is made by make_root.sh."""
     python = (root / "usr" / "bin" / "python3").readlink().name.removeprefix("python")
-    return Site("aarch64", python, root)
+    return Site("aarch64", python, root, RASPBERRY_PIS)
 
 
 def footprint_mb(venv: Path) -> dict[str, float]:

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "offline"))
 
 from arm64_compare import LIMIT, compare, read_grades, table
 from arm64_images import copy_real_images, draw_phantoms
-from arm64_sites import Site, SiteError, arm64_site, footprint_mb, this_computer
+from arm64_sites import Cpu, Site, SiteError, arm64_site, footprint_mb, this_computer
 from make_bundle import BundleError, Target, build_wheel, make_bundle
 
 from cxrs_edge.engines.registry import ENGINES
@@ -36,6 +36,7 @@ ROOT = Path(__file__).parents[2]
 SCHEMA = "cxrs-edge/arm64/1"
 MAKE_ROOT = Path(__file__).with_name("make_root.sh")
 RESULT = ROOT / "docs" / "arm64.json"
+COMMAND = "venv/bin/cxrs-edge"
 LAST_PYTHON_OF_TFLITE_RUNTIME = "3.11"
 
 
@@ -77,41 +78,45 @@ def prove(site: Site, install: Install, wheel: Path, real_images: int) -> dict[s
         images.mkdir()
         draw_phantoms(images)
         copy_real_images(images, real_images)
-        command = "venv/bin/cxrs-edge"
-        info = json.loads(site.run(folder, command, "info", "--format", "json"))
-        grades = read_grades(
-            site.run(folder, command, "predict", "--format", "json", "--engine", install.engine, "images")
-        )
+        info = json.loads(site.run(folder, COMMAND, "info", "--format", "json"))
         sizes = footprint_mb(folder / "venv")
         return {
             "machine": site.machine,
             "python": site.python,
             "install": install.name,
             "engine": next(engine for engine in info["engines"] if engine["name"] == install.engine),
-            "model": next(grade["model"] for grade in grades.values() if "model" in grade),
             "bundle_mb": round(archive.stat().st_size / 1e6, 1),
             "footprint_mb": {"total": round(sum(sizes.values()), 1), "packages": sizes},
-            "grades": grades,
+            "grades": {
+                cpu.name if cpu else site.machine: grade_images(site, install, folder, cpu)
+                for cpu in site.cpus or (None,)
+            },
         }
 
 
-def compare_runs(expected: dict[str, Any], got: dict[str, Any]) -> dict[str, Any]:
-    """JSON-ready comparison of two runs."""
-    comparison = compare(expected["grades"], got["grades"])
-    who = {key: got[key] for key in ("machine", "python", "install")}
-    against = {key: expected[key] for key in ("machine", "python", "install")}
-    return {"run": who, "against": against, **asdict(comparison), "failures": comparison.failures()}
+def grade_images(site: Site, install: Install, folder: Path, cpu: Cpu | None) -> dict[str, Any]:
+    """What the installation in `folder` answers for the images there."""
+    say(f"  grading on {cpu.name if cpu else site.machine}")
+    arguments = ("predict", "--format", "json", "--engine", install.engine, "images")
+    return read_grades(site.run(folder, COMMAND, *arguments, cpu=cpu))
 
 
 def compare_all(runs: Sequence[dict[str, Any]], engine_of: dict[str, str]) -> list[dict[str, Any]]:
-    """Each run against the standard installation of its engine on this computer, which is first in `runs`."""
+    """Every CPU of each run against the standard installation of its engine here; the first run is one of here."""
     here = (runs[0]["machine"], runs[0]["python"])
     standard = {run["install"]: run for run in runs if (run["machine"], run["python"]) == here}
-    return [
-        compare_runs(standard[engine_of[run["install"]]], run)
-        for run in runs
-        if run is not standard[engine_of[run["install"]]]
-    ]
+    compared = []
+    for run in runs:
+        expected = standard[engine_of[run["install"]]]
+        (expected_grades,) = expected["grades"].values()
+        for cpu, grades in run["grades"].items():
+            if run is not expected:
+                comparison = compare(expected_grades, grades)
+                compared.append(
+                    {"cpu": cpu, **{key: run[key] for key in ("python", "install")}, "against": expected["install"],
+                     **asdict(comparison), "failures": comparison.failures()}
+                )  # fmt: skip
+    return compared
 
 
 def render(result: dict[str, Any]) -> str:
@@ -122,14 +127,16 @@ def render(result: dict[str, Any]) -> str:
         for run in result["runs"]
     ]  # fmt: skip
     differences = [
-        ("{machine} {python} {install}".format(**one["run"]), "{machine} {install}".format(**one["against"]),
-         one["images"], len(one["flips"]), f"{one['largest_difference']:.5f}")
+        (one["cpu"], one["python"], one["install"], one["against"], one["images"], len(one["flips"]),
+         f"{one['largest_difference']:.5f}")
         for one in result["comparisons"]
     ]  # fmt: skip
     return (
         table([("machine", "Python", "install", "version", "installed MB", "bundle MB"), *installed])
-        + "\n"
-        + table([("run", "against", "images", "flips", "largest difference"), *differences])
+        + f"\nAgainst {result['runs'][0]['machine']}, Python {result['runs'][0]['python']}:\n"
+        + table(
+            [("CPU", "Python", "install", "against", "images", "flips", "largest difference"), *differences]
+        )
     )
 
 
