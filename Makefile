@@ -9,14 +9,16 @@ RELEASES ?= bookworm trixie
 VENV := .venv
 DEMO_VENV := .venv-demo
 
-.PHONY: demo test test-slow test-arm64 lint complexity offline-bundle model release clean
+.PHONY: demo test test-pythons test-slow test-arm64 lint complexity offline-bundle model release clean
 
 demo: $(DEMO_VENV)/.done  ## Install the runtime only and grade an image: make demo IMAGE=scan.png
 	$(DEMO_VENV)/bin/cxrs-edge predict "$(IMAGE)"
 
-test: lint  ## Lint, type-check, test; then test the wheel's runtime alone on each Python
-	$(VENV)/bin/python tests/packaging/run_on_each_python.py
+test: lint  ## Lint, type-check, test
 	$(VENV)/bin/python -m pytest -m "not slow"
+
+test-pythons: $(VENV)/.done  ## The wheel's runtime alone, without TensorFlow, on each Python of this machine
+	$(VENV)/bin/python tests/packaging/run_on_each_python.py
 
 test-slow: $(VENV)/.done  ## The tests that take minutes
 	$(VENV)/bin/python -m pytest -m slow

@@ -46,6 +46,7 @@ def check(version: str, python: str, wheel: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         tests = Path(folder) / "tests" / "edge"
         shutil.copytree(ROOT / "tests" / "edge", tests)
+        shutil.copytree(ROOT / "docs" / "systemd", Path(folder) / "docs" / "systemd")
 
         subprocess.run(
             [venv / "bin" / "python", "-P", "-m", "pytest", "-q", "--import-mode=importlib", "-p",
