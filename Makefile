@@ -8,8 +8,10 @@ ENGINES ?= tflite
 RELEASES ?= bookworm trixie
 VENV := .venv
 DEMO_VENV := .venv-demo
+TFLITE_RUNTIME_VENV := .venv-tflite-runtime
+PYTHON311 ?= python3.11
 
-.PHONY: demo test test-pythons test-slow test-arm64 lint complexity offline-bundle model release clean
+.PHONY: demo test test-pythons test-slow test-arm64 lint complexity offline-bundle model release golden clean
 
 demo: $(DEMO_VENV)/.done  ## Install the runtime only and grade an image: make demo IMAGE=scan.png
 	$(DEMO_VENV)/bin/cxrs-edge predict "$(IMAGE)"
@@ -44,13 +46,23 @@ model: $(VENV)/.done
 	$(VENV)/bin/cxrs-edge train $(DATA) -o runs/cxrs-480 --config export/recipes/cxrs-480.toml \
 	    --init runs/cxrs-320/model.keras
 
-release: $(VENV)/.done
+release: $(VENV)/.done $(TFLITE_RUNTIME_VENV)/.done
 	$(VENV)/bin/python export/release_model.py runs/cxrs-480/model.keras $(DATA)
+
+# What every engine answers to drawn phantoms, for `cxrs-edge selftest`; a release does it too.
+golden: $(VENV)/.done $(TFLITE_RUNTIME_VENV)/.done
+	$(VENV)/bin/python export/release_golden.py
 
 # The stamp is older than pyproject.toml whenever a dependency may have changed.
 $(VENV)/.done: pyproject.toml
 	sh tests/packaging/make_venv.sh "$(PYTHON)" $(VENV)
 	$(VENV)/bin/pip install --quiet --editable '.[dev]'
+	touch $@
+
+# tflite-runtime ends at Python 3.11 and numpy 1, so it has an environment of its own.
+$(TFLITE_RUNTIME_VENV)/.done:
+	sh tests/packaging/make_venv.sh "$(PYTHON311)" $(TFLITE_RUNTIME_VENV)
+	$(TFLITE_RUNTIME_VENV)/bin/pip install --quiet tflite-runtime==2.14.0 'numpy<2' pillow click
 	touch $@
 
 $(DEMO_VENV)/.done: pyproject.toml $(shell find cxrs_edge -type f -not -name '*.pyc')
@@ -59,4 +71,4 @@ $(DEMO_VENV)/.done: pyproject.toml $(shell find cxrs_edge -type f -not -name '*.
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(DEMO_VENV) .venv-py* build dist
+	rm -rf $(VENV) $(DEMO_VENV) $(TFLITE_RUNTIME_VENV) .venv-py* build dist

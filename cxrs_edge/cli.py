@@ -43,6 +43,7 @@ class Lazy:
 
 
 COMMANDS: Mapping[str, Lazy] = {
+    "selftest": Lazy("cxrs_edge.cli_selftest", "tflite", "Does this machine give the released answers?"),
     "watch": Lazy("cxrs_edge.cli_watch", "tflite", "Grade what arrives in a folder, unattended."),
     "evaluate": Lazy("cxrs_export.cli", "bench", "Judge a model or predictions on labelled X-rays."),
     "train": Lazy("cxrs_export.cli", "export", "Train the network on labelled X-rays."),

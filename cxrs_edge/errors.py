@@ -8,7 +8,8 @@
     |-- EngineError              the engine refused the model, or broke down
     |   `-- MissingDependency    the package isn't installed; the message has the pip line
     |-- TrainingError            a run can't start, or can't be resumed
-    `-- VerificationError        an exported file does not reproduce the Keras model
+    |-- VerificationError        an exported file does not reproduce the Keras model
+    `-- SelftestError            this machine does not reproduce the released answers
 
 A message names the subject, what it got, what it expected and the fix. `cxrs_edge.cli` turns each of
 them into one line on stderr and the exit status; nothing else in the package prints.
@@ -80,3 +81,10 @@ class VerificationError(CxrsError):
 
     kind = "verification"
     exit_status = 3
+
+
+class SelftestError(CxrsError):
+    """This machine's answers differ from those that the model was released with."""
+
+    kind = "selftest"
+    exit_status = 4

@@ -6,6 +6,7 @@
 2. It is judged on the test split; the figures go to docs/released/evaluation.json and into the card.
 3. It is exported and quantized, calibrated and verified on the training split.
 4. The int8 files go to cxrs_edge/models/cxrs, the report to docs/released/export.json.
+5. What every engine answers to drawn phantoms is recorded beside them, for `cxrs-edge selftest`.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ from cxrs_bench.labelled import in_split, read_labelled
 from cxrs_bench.progress import progress
 from cxrs_export.cli import released_checkpoint
 from cxrs_export.exporting import REPORT, ExportPlan, export_files
+from cxrs_export.golden import record_golden
 from cxrs_export.grading import predict_labelled
 from cxrs_export.keras_file import load_model, save_model
 from cxrs_export.representative import labelled_sets
 from cxrs_export.verify import render_checks
+from release_golden import TFLITE_RUNTIME
 
 ROOT = Path(__file__).parents[1]
 RELEASED = ROOT / "docs" / "released"
@@ -36,7 +39,8 @@ CALIBRATION_IMAGES, VERIFICATION_IMAGES = 100, 100
 @click.argument("model", type=click.Path(path_type=Path, exists=True))
 @click.argument("data", type=click.Path(path_type=Path, exists=True))
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("exported"), show_default=True)
-def main(model: Path, data: Path, output: Path) -> None:
+@TFLITE_RUNTIME
+def main(model: Path, data: Path, output: Path, tflite_runtime: str) -> None:
     """Release MODEL, a run's model.keras, calibrated and judged on the labelled set DATA."""
     checkpoint = ROOT / "export" / "checkpoints" / "cxrs.keras"
     checkpoint.parent.mkdir(exist_ok=True)
@@ -64,6 +68,7 @@ def main(model: Path, data: Path, output: Path) -> None:
     shutil.copy(output / REPORT, RELEASED / REPORT)
     for kind in ("tflite", "onnx"):
         shutil.copy(output / f"cxrs-int8.{kind}", BUNDLE)
+    record_golden({"tflite_runtime": tflite_runtime}, echo=click.echo)
 
 
 if __name__ == "__main__":

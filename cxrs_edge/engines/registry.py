@@ -102,7 +102,11 @@ def open_engine(file: ModelFile, name: str = "auto", threads: int | None = None)
     """
     threads = count_cores() if threads is None else check_threads(threads)
     entry = choose_engine(name, file.kind)
-    package = entry.require_package()
+    return open_package(file, entry, entry.require_package(), threads)
+
+
+def open_package(file: ModelFile, entry: EngineEntry, package: str, threads: int) -> Engine:
+    """Load a model file with one of the packages of `entry`; raises as `open_engine`."""
     module = importlib.import_module(f"cxrs_edge.engines.{entry.name}")
     engine: Engine = module.open_model(file, package, threads)
     return engine

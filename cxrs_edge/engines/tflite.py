@@ -23,8 +23,9 @@ from cxrs_edge.prepare import Pixels
 MODULES = {
     "ai_edge_litert": "ai_edge_litert.interpreter",
     "tflite_runtime": "tflite_runtime.interpreter",
-    "tensorflow": "tensorflow.lite",
+    "tensorflow": "tensorflow",
 }
+"""Package -> the module that has the interpreter, or for TensorFlow the lazy ``lite`` in which it is."""
 TYPES = (np.float32, np.uint8, np.int8)
 PLAIN = ((1.0, 0), (0.0, 0))
 """Scale and zero point of integers that stand for themselves; 0 is how the interpreter says none."""
@@ -40,7 +41,9 @@ class TfliteEngine:
 
     def __init__(self, file: ModelFile, package: str, threads: int) -> None:
         with engine_errors(package, "imported"):
-            interpreter_class = import_extra(MODULES[package], self.name).Interpreter
+            module: Any = import_extra(MODULES[package], self.name)
+            # `import tensorflow.lite` finds another folder than the attribute `lite`, without an interpreter.
+            interpreter_class = (module.lite if package == "tensorflow" else module).Interpreter
         self.version = package_version(package)
         self.threads = threads
         self._file = file
