@@ -13,9 +13,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+from cxrs_bench.label_table import Row, filled, image_path, read_table, refuse_duplicates, with_suffix
 from cxrs_edge.errors import DataError
-from cxrs_edge.image import SUFFIXES
 
 LEVELS = (0, 1, 2)
 REQUIRED_COLUMNS = ("image_id", "patient_id", "level", "split")
@@ -62,12 +63,21 @@ def read_labelled(path: Path, *, images: Path | None = None) -> LabelledSet:
         raise DataError(f"{path}: can't be read: {error}") from error
     if not rows:
         raise DataError(f"{path}: no images; expected at least one row")
-    _refuse_duplicates(rows, path)
+    refuse_duplicates([row.image_id for row in rows], path)
     refuse_shared_patients(rows)
     return rows
 
 
-def refuse_shared_patients(*sets: LabelledSet) -> None:
+class Assigned(Protocol):
+    """An image that belongs to a patient and a split."""
+
+    @property
+    def patient(self) -> str: ...
+    @property
+    def split(self) -> str: ...
+
+
+def refuse_shared_patients(*sets: Iterable[Assigned]) -> None:
     """Raise `DataError` naming the patients that are in more than one split."""
     splits: dict[str, set[str]] = {}
     for image in (image for rows in sets for image in rows):
@@ -105,36 +115,21 @@ def set_digest(rows: LabelledSet) -> str:
 
 
 def _read_csv(path: Path, images: Path) -> LabelledSet:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        # Without strict, a quote that is never closed swallows the rest of the file as one cell.
-        reader = csv.DictReader(file, strict=True)
-        header = list(reader.fieldnames or ())
-        for column in REQUIRED_COLUMNS:
-            if header.count(column) != 1:
-                raise DataError(
-                    f"{path}: {header.count(column) or 'no'} columns named {column}; "
-                    f"expected each of {', '.join(REQUIRED_COLUMNS)} once"
-                )
-        return tuple(_from_row(row, f"{path}:{reader.line_num}", images) for row in reader)
+    return tuple(_from_row(row, where, images) for where, row in read_table(path, REQUIRED_COLUMNS))
 
 
-def _from_row(row: dict[str, str | None], where: str, images: Path) -> LabelledImage:
-    # A cell too many or too few moves the others under a wrong name.
-    if None in row or None in row.values():
-        raise DataError(f"{where}: more or fewer cells than the header has columns; quote cells with commas")
-    image_id, patient, split = (_filled(row, key, where) for key in ("image_id", "patient_id", "split"))
+def _from_row(row: Row, where: str, images: Path) -> LabelledImage:
+    image_id, patient, split = (filled(row, key, where) for key in ("image_id", "patient_id", "split"))
     return LabelledImage(
         image_id=image_id,
-        path=_image_path(
-            images, image_id if image_id.lower().endswith(SUFFIXES) else f"{image_id}.jpg", where
-        ),
+        path=image_path(images, with_suffix(image_id), where),
         patient=patient,
         level=_integer(row, "level", where, LEVELS),
         split=split,
         fold=_integer(row, "fold", where, range(-1, 100)) if row.get("fold") else -1,
-        source=row.get("source") or "",
-        basis=row.get("level_basis") or "",
-        licence=row.get("licence") or "",
+        source=row.get("source", ""),
+        basis=row.get("level_basis", ""),
+        licence=row.get("licence", ""),
     )
 
 
@@ -155,7 +150,7 @@ def _read_covidxsev(path: Path, images: Path) -> LabelledSet:
         rows.append(
             LabelledImage(
                 image_id=Path(file).stem,
-                path=_image_path(images, file, where),
+                path=image_path(images, file, where),
                 patient=patient,
                 level=words[level],
                 split=split,
@@ -165,32 +160,9 @@ def _read_covidxsev(path: Path, images: Path) -> LabelledSet:
     return tuple(rows)
 
 
-def _image_path(images: Path, file: str, where: str) -> Path:
-    path = images / file
-    # A list from elsewhere must not make the program read files outside the folder it was given.
-    if not Path(file).name or Path(file).is_absolute() or ".." in Path(file).parts:
-        raise DataError(f"{where}: file {file!r}; expected a name inside {images}")
-    return path
-
-
-def _filled(row: dict[str, str | None], key: str, where: str) -> str:
-    value = (row.get(key) or "").strip()
-    if not value:
-        raise DataError(f"{where}: {key} is empty; expected a value")
-    return value
-
-
-def _integer(row: dict[str, str | None], key: str, where: str, allowed: Iterable[int]) -> int:
-    text = (row.get(key) or "").strip()
+def _integer(row: Row, key: str, where: str, allowed: Iterable[int]) -> int:
+    text = row.get(key, "").strip()
     choices = list(allowed)
     if text not in {str(choice) for choice in choices}:
         raise DataError(f"{where}: {key} {text!r}; expected {choices[0]} to {choices[-1]}")
     return int(text)
-
-
-def _refuse_duplicates(rows: LabelledSet, path: Path) -> None:
-    seen: set[str] = set()
-    for row in rows:
-        if row.image_id in seen:
-            raise DataError(f"{path}: image_id {row.image_id} stands twice; expected it once")
-        seen.add(row.image_id)

@@ -1,36 +1,37 @@
-"""Prepared training images in memory, and balanced batches that depend on seed and epoch alone."""
+"""Prepared training images in memory, and batches that depend on seed and epoch alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrs_bench.labelled import LabelledSet
+from cxrs_bench.progress import Report
 from cxrs_edge.image import read_file, read_image
 from cxrs_edge.prepare import InputSpec, pixels_needed, prepare
-from cxrs_export.augment import Augmentation, augment
+from cxrs_export.augment import augment
+from cxrs_export.disguise import disguise
+from cxrs_export.train_config import TrainConfig
 
 T = TypeVar("T")
 
-
-@dataclass(frozen=True, eq=False)
-class TrainingImages:
-    """`planes`: uint8, N x H x H, one gray plane an image; `levels`: int, N, each 1 or 2."""
-
-    planes: NDArray[np.uint8]
-    levels: NDArray[np.int64]
+VALIDATION_BATCH = 8
 
 
-def load_planes(rows: LabelledSet, spec: InputSpec) -> Iterator[NDArray[np.uint8]]:
-    """Read and prepare each image as the device does; yields H x H, one plane (channels are copies)."""
-    for row in rows:
-        image = read_image(read_file(row.path), name=str(row.path), at_least=pixels_needed(spec))
-        yield prepare(image, spec)[0, :, :, 0]
+def load_planes(
+    files: Sequence[Path], spec: InputSpec, report: Report = lambda *_: None
+) -> NDArray[np.uint8]:
+    """Read and prepare each image as the device does; N x H x H, one plane an image (channels are copies)."""
+    planes = np.empty((len(files), spec.size, spec.size), np.uint8)
+    for number, file in enumerate(files):
+        image = read_image(read_file(file), name=str(file), at_least=pixels_needed(spec))
+        planes[number] = prepare(image, spec)[0, :, :, 0]
+        report("reading images", number + 1, len(files))
+    return planes
 
 
 def balanced_order(levels: NDArray[np.int64], batch: int, seed: int, epoch: int) -> NDArray[np.int64]:
@@ -40,28 +41,63 @@ def balanced_order(levels: NDArray[np.int64], batch: int, seed: int, epoch: int)
     passes, so the rarer one is seen several times and none is left out for long.
     """
     steps = -(-len(levels) // batch)
-    halves = []
-    for level in (1, 2):
-        rng = np.random.default_rng((seed, epoch, level))
-        members = np.flatnonzero(levels == level)
-        passes = -(-steps * (batch // 2) // len(members))
-        drawn = np.concatenate([rng.permutation(members) for _ in range(passes)])
-        halves.append(drawn[: steps * (batch // 2)].reshape(steps, batch // 2))
+    halves = [
+        _passes(np.flatnonzero(levels == level), steps * (batch // 2), (seed, epoch, level)).reshape(
+            steps, -1
+        )
+        for level in (1, 2)
+    ]
     return np.concatenate(halves, axis=1)
 
 
-def epoch_batches(
-    images: TrainingImages, ranges: Augmentation, *, batch: int, channels: int, seed: int, epoch: int
-) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
-    """Augmented batches of one epoch: pixels float32 B x H x H x C (0..255), classes 0 or 1, B."""
-    order = balanced_order(images.levels, batch, seed, epoch)
-    for step, indices in enumerate(order):
-        planes = [
-            augment(images.planes[i], ranges, np.random.default_rng((seed, epoch, step, place)))
-            for place, i in enumerate(indices)
+def shared_order(
+    groups: NDArray[np.int64], shares: NDArray[np.float64], batch: int, seed: int, epoch: int
+) -> NDArray[np.int64]:
+    """Which images an epoch shows: steps x batch indices, group g as often as ``shares[g]`` (sum 1) says.
+
+    Each group is drawn in shuffled passes. Counts are cut so that they add up to the epoch's images.
+    """
+    steps = -(-len(groups) // batch)
+    ends = np.round(np.cumsum(shares) * steps * batch).astype(int)
+    counts = np.diff(ends, prepend=0)
+    drawn = np.concatenate(
+        [
+            _passes(np.flatnonzero(groups == group), count, (seed, epoch, group))
+            for group, count in enumerate(counts)
         ]
-        pixels = np.repeat(np.stack(planes)[..., np.newaxis].astype(np.float32), channels, axis=3)
-        yield pixels, images.levels[indices] - 1
+    )
+    return np.random.default_rng((seed, epoch)).permutation(drawn).reshape(steps, batch)
+
+
+def _passes(members: NDArray[np.int64], count: int, seed: tuple[int, ...]) -> NDArray[np.int64]:
+    """`count` of the members, in as many shuffled passes as that takes."""
+    rng = np.random.default_rng(seed)
+    rounds = -(-count // len(members))
+    return np.concatenate([members[:0], *(rng.permutation(members) for _ in range(rounds))])[:count]
+
+
+def changed_batches(
+    planes: NDArray[np.uint8], order: NDArray[np.int64], config: TrainConfig, epoch: int
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
+    """Augmented batches of one epoch: pixels float32 B x H x H x C (0..255), and which images they are, B."""
+    for step, indices in enumerate(order):
+        changed = []
+        for place, index in enumerate(indices):
+            rng = np.random.default_rng((config.seed, epoch, step, place))
+            # The disguise draws after the augmentation, so that switching it on leaves that as it was.
+            moved = augment(planes[index], config.augmentation, rng)
+            changed.append(disguise(moved, config.disguise, rng))
+        yield _pixels(np.stack(changed), config.channels), indices
+
+
+def plain_batches(planes: NDArray[np.uint8], channels: int) -> Iterator[NDArray[np.float32]]:
+    """All images once and unchanged, in order; float32 B x H x H x C (0..255)."""
+    for start in range(0, len(planes), VALIDATION_BATCH):
+        yield _pixels(planes[start : start + VALIDATION_BATCH], channels)
+
+
+def _pixels(planes: NDArray[np.uint8], channels: int) -> NDArray[np.float32]:
+    return np.repeat(planes[..., np.newaxis].astype(np.float32), channels, axis=3)
 
 
 def prefetch(items: Iterator[T]) -> Iterator[T]:

@@ -1,93 +1,20 @@
-"""`cxrs-edge train`, `evaluate` and `export`."""
+"""`cxrs-edge evaluate` and `export`."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from cxrs_bench.labelled import LabelledSet, in_split, read_labelled, without_no_derivatives
+from cxrs_bench.labelled import LabelledSet, in_split, read_labelled
 from cxrs_bench.progress import progress
 from cxrs_edge.errors import DataError, ModelError
-from cxrs_export.train_config import SCHEDULES, TrainConfig, read_config
 from cxrs_export.verify import Limits
 
 FILE = click.Path(path_type=Path)
-AUGMENTATION_OPTIONS = ("translate", "rotate", "flip", "zoom", "intensity")
-
-
-@click.command(epilog="\b\nExample:\n  cxrs-edge train data/severity -o runs/first --size 320 --epochs 60")
-@click.argument("data", type=FILE)
-@click.option("-o", "--output", "run", type=FILE, required=True, help="Folder of the run.")
-@click.option("--images", type=FILE, help="Folder of the images, if not beside the list.")
-@click.option("--split", default="train", show_default=True, help="Which split to train on.")
-@click.option("--config", "config_file", type=FILE, help="TOML file; options override it.")
-@click.option("--init", type=FILE, help="Keras model whose weights the run starts from.")
-@click.option("--size", type=int, help="Input pixels a side.  [default: 480]")
-@click.option("--channels", type=int, help="Input channels, 1 or 3.  [default: 3]")
-@click.option("--crop-top", type=float, help="Share cut off at the top.  [default: 0.08]")
-@click.option("--epochs", type=int, help="[default: 137]")
-@click.option("--batch", type=int, help="Images a step, half of each level.  [default: 50]")
-@click.option("--learning-rate", type=float, help="Adam's.  [default: 0.0001]")
-@click.option("--schedule", type=click.Choice(SCHEDULES), help="[default: constant]")
-@click.option("--seed", type=int, help="[default: 0]")
-@click.option("--fold", type=int, help="Fold held out for validation, -1 for none.  [default: -1]")
-@click.option("--translate", type=float, help="Largest shift, share of the side.  [default: 0.1]")
-@click.option("--rotate", type=float, help="Largest rotation, degrees.  [default: 10]")
-@click.option("--flip/--no-flip", default=None, help="Mirror half of the images.  [default: flip]")
-@click.option("--zoom", type=float, help="Largest change of scale.  [default: 0.15]")
-@click.option("--intensity", type=float, help="Largest change of gray values.  [default: 0.1]")
-def train(
-    data: Path,
-    run: Path,
-    images: Path | None,
-    split: str,
-    config_file: Path | None,
-    init: Path | None,
-    **options: Any,
-) -> None:
-    """Train COVID-Net CXR-S on DATA, by the paper's protocol unless told otherwise.
-
-    DATA is a folder with labels.csv and images/, or a COVIDxSev .txt list (with --images). Only levels 1 and 2
-    are used. Killed or interrupted? The same command goes on after the last finished epoch.
-    """
-    from cxrs_export.learning_curves import plot_history
-    from cxrs_export.run_folder import EpochResult, read_history
-    from cxrs_export.training import train as train_network
-
-    config = _configure(config_file, options)
-    labelled = in_split(read_labelled(data, images=images), split, levels=(1, 2))
-    rows = without_no_derivatives(labelled)
-    if len(rows) < len(labelled):
-        click.echo(f"{len(labelled) - len(rows)} images left out: their licence forbids derivatives")
-    with progress() as report:
-
-        def on_epoch(result: EpochResult) -> None:
-            plot_history(read_history(run), run / "curves.png")
-            click.echo(_epoch_line(result, config.epochs))
-
-        model = train_network(rows, config, run, init=init, report=report, on_epoch=on_epoch)
-    click.echo(f"{model}: trained on {len(rows)} images of split {split}")
-
-
-def _configure(config_file: Path | None, options: dict[str, Any]) -> TrainConfig:
-    config = read_config(config_file) if config_file else TrainConfig()
-    given = {key: value for key, value in options.items() if value is not None}
-    ranges = {key: given.pop(key) for key in AUGMENTATION_OPTIONS if key in given}
-    return replace(config, **given, augmentation=replace(config.augmentation, **ranges))
-
-
-def _epoch_line(result: Any, epochs: int) -> str:
-    line = f"epoch {result.epoch}/{epochs}  loss {result.loss:.4f}  accuracy {result.accuracy:.3f}"
-    if result.validation_loss == result.validation_loss:
-        line += (
-            f"  held out: loss {result.validation_loss:.4f}  accuracy {result.validation_accuracy:.3f}"
-            f"  AUC {result.validation_auc:.3f}"
-        )
-    return line
 
 
 @click.command(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -16,7 +17,6 @@ import numpy as np
 from cxrs_edge.errors import ModelError
 from cxrs_edge.extras import import_extra
 from cxrs_edge.prepare import RESIZE_FILTERS, InputSpec
-from cxrs_export.network import build_network, has_gap_head, network_widths
 
 if TYPE_CHECKING:
     import keras
@@ -52,9 +52,21 @@ def save_model(model: keras.Model, path: Path, provenance: Provenance, *, half: 
 
 
 def load_model(path: Path) -> tuple[keras.Model, Provenance]:
-    """Read a ``.keras`` file as float32; without provenance inside, the defaults for its input size hold.
+    """Read a ``.keras`` file of a network that grades, as `load_network` does.
 
     Raises `ModelError` for anything that isn't a Keras model from an image to two probabilities.
+    """
+    model, provenance = load_network(path)
+    made = model.output_shape
+    if made != (None, 2) or model.output_names != ["probabilities"]:
+        raise ModelError(f"{path}: outputs {model.output_names} {made}; expected 'probabilities' (None, 2)")
+    return model, provenance
+
+
+def load_network(path: Path) -> tuple[keras.Model, Provenance]:
+    """Read a ``.keras`` file as float32; without provenance inside, the defaults for its input size hold.
+
+    Raises `ModelError` for anything that isn't a Keras model that takes one square image.
     """
     keras = import_extra("keras", "export")
     if not path.is_file():
@@ -64,7 +76,7 @@ def load_model(path: Path) -> tuple[keras.Model, Provenance]:
         provenance = _read_provenance(path)
         # safe_mode refuses files that carry code to run.
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
-        _check_shapes(model, path)
+        _check_input(model, path)
     except ModelError:
         raise
     except Exception as error:  # Keras raises nearly anything on hostile bytes.
@@ -104,31 +116,19 @@ def _plausible(provenance: Provenance) -> bool:
     )
 
 
-def _check_shapes(model: keras.Model, path: Path) -> None:
-    given, made = model.input_shape, model.output_shape
+def _check_input(model: keras.Model, path: Path) -> None:
+    given = model.input_shape
     square = isinstance(given, tuple) and len(given) == 4 and given[1] is not None and given[1] == given[2]
     if not square or given[3] not in (1, 3):
         raise ModelError(f"{path}: input {given}; expected one square image, (None, size, size, 1 or 3)")
-    if made != (None, 2) or model.output_names != ["probabilities"]:
-        raise ModelError(f"{path}: outputs {model.output_names} {made}; expected 'probabilities' (None, 2)")
 
 
 def _cast(model: keras.Model, dtype: str) -> keras.Model:
     """The same network with its weights in another precision."""
     import keras
 
-    before = keras.config.dtype_policy()
-    try:
-        keras.config.set_dtype_policy(dtype)
-        twin = build_network(
-            size=int(model.input_shape[1]),
-            channels=int(model.input_shape[-1]),
-            head="gap" if has_gap_head(model) else "flatten",
-            widths=network_widths(model),
-            name=model.name,
-        )
-    finally:
-        keras.config.set_dtype_policy(before)
+    # Every layer's configuration names its precision.
+    twin = keras.models.model_from_json(re.sub('"float(16|32)"', f'"{dtype}"', model.to_json()))
     with np.errstate(over="ignore"):
         weights = [weight.astype(dtype) for weight in model.get_weights()]
     if not all(np.isfinite(weight).all() for weight in weights):

@@ -69,6 +69,34 @@ def build_network(
     """
     import keras
 
+    image, features = _backbone(size, channels, widths)
+    x = _head(features, head)
+    return keras.Model(image, keras.layers.Softmax(name="probabilities")(x), name=name)
+
+
+def build_finding_network(*, size: int, channels: int = 3, classes: int) -> keras.Model:
+    """Build the same backbone with another head, for pretraining; random weights.
+
+    Returns
+    -------
+    keras.Model from ``image`` as in `build_network` to ``finding_logits`` (float32, N x classes).
+    """
+    import keras
+
+    image, features = _backbone(size, channels, CXR_S_WIDTHS)
+    x = keras.layers.GlobalAveragePooling2D(name="gap")(features)
+    return keras.Model(image, keras.layers.Dense(classes, name="finding_logits")(x), name="cxrs-pretraining")
+
+
+def is_backbone(layer: keras.layers.Layer) -> bool:
+    """Whether a layer belongs to what all our networks share: the stem and the four stages."""
+    return bool(layer.name.startswith(("stem", "stage")))
+
+
+def _backbone(size: int, channels: int, widths: Widths) -> tuple[Any, Any]:
+    """The image and the last feature map, N x size/32 x size/32 x 2048."""
+    import keras
+
     if size < REDUCTION or size % REDUCTION:
         raise ValueError(f"size: {size}; expected a multiple of {REDUCTION}")
     image = keras.Input((size, size, channels), name="image")
@@ -77,9 +105,7 @@ def build_network(
     x = keras.layers.MaxPooling2D(2, name="stem_pool")(x)
     for index in range(4):
         x = _stage(x, index, widths)
-    x = keras.layers.Identity(name="features")(x)
-    x = _head(x, head)
-    return keras.Model(image, keras.layers.Softmax(name="probabilities")(x), name=name)
+    return image, keras.layers.Identity(name="features")(x)
 
 
 def _stage(x: Any, index: int, widths: Widths) -> Any:

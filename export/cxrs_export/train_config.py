@@ -11,10 +11,14 @@ from typing import Any, Literal, cast
 from cxrs_edge.errors import TrainingError
 from cxrs_edge.prepare import InputSpec
 from cxrs_export.augment import Augmentation
+from cxrs_export.disguise import Disguise
 
 Schedule = Literal["constant", "cosine"]
 SCHEDULES: tuple[Schedule, ...] = ("constant", "cosine")
-AUGMENTATION_LIMITS = {"translate": 1.0, "rotate": 180.0, "zoom": 0.9, "intensity": 1.0}
+LIMITS = {
+    "augmentation": {"translate": 1.0, "rotate": 180.0, "zoom": 0.9, "intensity": 1.0},
+    "disguise": {"stretch": 1.0, "gamma": 2.0, "contrast": 0.9, "border": 0.4, "blur": 7.0},
+}
 """Beyond these nothing of the image is left."""
 
 
@@ -29,7 +33,7 @@ class TrainConfig:
     learning_rate : Adam's, constant in the paper; ``cosine`` lets it fall to zero over the run.
     seed : of weights, order and augmentation.
     fold : images of this fold are held out for validation; -1 trains on the whole split.
-    augmentation : see `Augmentation`.
+    augmentation, disguise : see `Augmentation` and `Disguise`; the paper has no disguise.
     """
 
     size: int = 480
@@ -42,6 +46,7 @@ class TrainConfig:
     seed: int = 0
     fold: int = -1
     augmentation: Augmentation = field(default_factory=Augmentation)
+    disguise: Disguise = field(default_factory=Disguise)
 
     def __post_init__(self) -> None:
         _require(self.size >= 32 and self.size % 32 == 0, "size", self.size, "a multiple of 32")
@@ -53,9 +58,10 @@ class TrainConfig:
         # NumPy's and Keras's generators take no others.
         _require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 2**32 - 1")
         _require(self.fold >= -1, "fold", self.fold, "-1 or more")
-        for key, limit in AUGMENTATION_LIMITS.items():
-            value = getattr(self.augmentation, key)
-            _require(0 <= value <= limit, f"augmentation.{key}", value, f"0 to {limit}")
+        for table, limits in LIMITS.items():
+            for key, limit in limits.items():
+                value = getattr(getattr(self, table), key)
+                _require(0 <= value <= limit, f"{table}.{key}", value, f"0 to {limit}")
         _require(self.schedule in SCHEDULES, "schedule", self.schedule, " or ".join(SCHEDULES))
 
     @property
@@ -69,20 +75,28 @@ def read_config(path: Path) -> TrainConfig:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise TrainingError(f"{path}: can't be read: {error}") from error
-    ranges = values.pop("augmentation", {})
-    if not isinstance(ranges, dict):
-        raise TrainingError(f"{path}: augmentation: got {ranges!r}; expected a table")
-    augmentation = Augmentation(**_typed(ranges, Augmentation(), path, "augmentation."))
-    return TrainConfig(**_typed(values, TrainConfig(), path, ""), augmentation=augmentation)
+    augmentation = Augmentation(**_table(values, "augmentation", Augmentation(), path))
+    disguise = Disguise(**_table(values, "disguise", Disguise(), path))
+    return TrainConfig(
+        **_typed(values, TrainConfig(), path, ""), augmentation=augmentation, disguise=disguise
+    )
 
 
 def write_config(config: TrainConfig, path: Path) -> None:
     """Save as TOML; `read_config` gives the same configuration back."""
     values = asdict(config)
-    ranges = cast("dict[str, Any]", values.pop("augmentation"))
+    tables = {name: cast("dict[str, Any]", values.pop(name)) for name in LIMITS}
     lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
-    lines += ["", "[augmentation]", *(f"{key} = {json.dumps(v)}" for key, v in ranges.items())]
+    for name, ranges in tables.items():
+        lines += ["", f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in ranges.items())]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _table(values: dict[str, Any], name: str, defaults: object, path: Path) -> dict[str, Any]:
+    ranges = values.pop(name, {})
+    if not isinstance(ranges, dict):
+        raise TrainingError(f"{path}: {name}: got {ranges!r}; expected a table")
+    return _typed(ranges, defaults, path, f"{name}.")
 
 
 def _typed(values: dict[str, Any], defaults: object, path: Path, prefix: str) -> dict[str, Any]:

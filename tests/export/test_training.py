@@ -23,12 +23,13 @@ from cxrs_edge.errors import ModelError, TrainingError
 from cxrs_edge.image import read_image
 from cxrs_edge.prepare import InputSpec, pixels_needed, prepare
 from cxrs_export.augment import Augmentation
-from cxrs_export.cli import train as command
+from cxrs_export.cli_train import train as command
 from cxrs_export.keras_file import Provenance, load_model, package_versions, save_model
+from cxrs_export.loop import learning_rate
 from cxrs_export.network import build_network
 from cxrs_export.run_folder import CONFIG, DIGEST, claim_folder, read_history
 from cxrs_export.train_config import TrainConfig, read_config, write_config
-from cxrs_export.training import learning_rate, train
+from cxrs_export.training import train
 
 SETTINGS = "--size 32 --batch 2 --epochs 3 --fold 0 --schedule cosine --learning-rate 0.001"
 CONFIGURED = TrainConfig(size=32, batch=2, epochs=3, fold=0, schedule="cosine", learning_rate=0.001)
