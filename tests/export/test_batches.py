@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,16 @@ from cxrs_edge.errors import ImageError
 from cxrs_edge.image import read_image
 from cxrs_edge.prepare import InputSpec, prepare
 from cxrs_export.augment import Augmentation
-from cxrs_export.batches import TrainingImages, balanced_order, epoch_batches, load_planes, prefetch
+from cxrs_export.batches import (
+    balanced_order,
+    changed_batches,
+    load_planes,
+    plain_batches,
+    prefetch,
+    shared_order,
+)
+from cxrs_export.disguise import Disguise
+from cxrs_export.train_config import TrainConfig
 
 NONE = Augmentation(translate=0, rotate=0, flip=False, zoom=0, intensity=0)
 
@@ -64,57 +74,96 @@ def test_both_levels_are_shuffled_on_their_own() -> None:
     assert not np.array_equal(order[:, :2] + 20, order[:, 2:])
 
 
+@given(
+    sizes=st.lists(st.integers(1, 30), min_size=1, max_size=5),
+    batch=st.integers(1, 20),
+    seed=st.integers(0, 2**32 - 1),
+    data=st.data(),
+)
+@settings(deadline=None)
+def test_shared_order(sizes: list[int], batch: int, seed: int, data: st.DataObject) -> None:
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    weights = np.array(data.draw(st.lists(st.floats(0.01, 1), min_size=len(sizes), max_size=len(sizes))))
+    shares = weights / weights.sum()
+    order = shared_order(groups, shares, batch, seed, 3)
+    shown = -(-len(groups) // batch) * batch
+    assert order.shape == (shown // batch, batch)
+    seen = np.bincount(order.ravel(), minlength=len(groups))
+    for group, share in enumerate(shares):
+        # Both ends of a group's piece are rounded, by a half at most.
+        assert abs(seen[groups == group].sum() - share * shown) <= 1
+        assert np.ptp(seen[groups == group]) <= 1
+    np.testing.assert_array_equal(order, shared_order(groups, shares, batch, seed, 3))
+
+
+def test_shared_order_mixes_the_groups() -> None:
+    groups = np.repeat([0, 1], 50)
+    order = shared_order(groups, np.array([0.5, 0.5]), 10, seed=0, epoch=0)
+    assert all(0 < (groups[batch] == 0).sum() < 10 for batch in order)
+
+
 @pytest.fixture
-def images() -> TrainingImages:
-    planes = np.arange(6, dtype=np.uint8)[:, np.newaxis, np.newaxis] * np.ones((1, 32, 32), np.uint8) * 40
-    return TrainingImages(planes=planes, levels=np.array([1, 2, 2, 1, 2, 2]))
+def planes() -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Six plain images, of gray 0, 40, 80 and so on."""
+    return np.arange(6, dtype=np.uint8)[:, np.newaxis, np.newaxis] * np.ones((1, 32, 32), np.uint8) * 40
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_batches_are_the_ordered_images_with_their_classes(images: TrainingImages, channels: int) -> None:
-    batches = list(epoch_batches(images, NONE, batch=4, channels=channels, seed=3, epoch=7))
-    order = balanced_order(images.levels, 4, 3, 7)
-    assert len(batches) == len(order) == 2
-    for (pixels, classes), indices in zip(batches, order, strict=True):
+def test_batches_are_the_ordered_images(planes: np.ndarray[Any, np.dtype[np.uint8]], channels: int) -> None:
+    config = TrainConfig(size=32, batch=4, channels=channels, augmentation=NONE)
+    order = np.array([[5, 1, 1, 0], [2, 3, 4, 0]])
+    batches = list(changed_batches(planes, order, config, 7))
+    assert len(batches) == 2
+    for (pixels, indices), expected in zip(batches, order, strict=True):
         assert (pixels.dtype, pixels.shape) == (np.float32, (4, 32, 32, channels))
-        assert classes.tolist() == [0, 0, 1, 1]
-        np.testing.assert_array_equal(pixels[:, 5, 9, channels - 1], indices * 40)
+        assert indices.tolist() == expected.tolist()
+        np.testing.assert_array_equal(pixels[:, 5, 9, channels - 1], expected * 40)
 
 
-def test_batches_depend_on_seed_and_epoch_alone(images: TrainingImages) -> None:
+def test_batches_depend_on_seed_and_epoch_alone(planes: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
     def first(seed: int, epoch: int) -> bytes:
-        batches = epoch_batches(images, Augmentation(), batch=2, channels=1, seed=seed, epoch=epoch)
-        return next(batches)[0].tobytes()
+        config = TrainConfig(size=32, channels=1, seed=seed, disguise=Disguise(gamma=0.5))
+        return next(changed_batches(planes, np.array([[3, 4]]), config, epoch))[0].tobytes()
 
     assert first(0, 0) == first(0, 0)
     assert len({first(seed, epoch) for seed in (0, 1) for epoch in (0, 1)}) == 4
 
 
-def test_an_image_is_changed_differently_each_time_it_is_shown() -> None:
-    one_each = TrainingImages(
-        np.random.default_rng(0).integers(0, 256, (2, 32, 32), dtype=np.uint8), np.array([1, 2])
-    )
-    ((pixels, classes),) = epoch_batches(one_each, Augmentation(), batch=8, channels=1, seed=0, epoch=0)
-    assert classes.tolist() == [0] * 4 + [1] * 4
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"augmentation": NONE, "disguise": Disguise(stretch=0.3, blur=1, border=0.2, contrast=0.3)}],
+)
+def test_an_image_is_changed_differently_each_time_it_is_shown(changes: dict[str, Any]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (1, 32, 32), dtype=np.uint8)
+    config = TrainConfig(size=32, channels=1, **changes)
+    ((pixels, _),) = changed_batches(noise, np.zeros((1, 8), np.int64), config, 0)
     assert len({plane.tobytes() for plane in pixels}) == 8
+
+
+def test_plain_batches_are_all_images_in_order(planes: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
+    many = np.concatenate([planes, planes + 1])
+    batches = list(plain_batches(many, 3))
+    assert [len(pixels) for pixels in batches] == [8, 4]
+    pixels = np.concatenate(batches)
+    assert (pixels.dtype, pixels.shape) == (np.float32, (12, 32, 32, 3))
+    np.testing.assert_array_equal(pixels[..., 1], many)
 
 
 def test_planes_are_what_the_device_prepares(tiny_set: Path) -> None:
     rows = read_labelled(tiny_set)[:2]
     # Small enough for a JPEG of 96 pixels to be decoded at half its scale.
     spec = InputSpec(size=32, channels=3, crop_top=0.08)
-    planes = list(load_planes(rows, spec))
+    planes = load_planes([row.path for row in rows], spec)
+    assert (planes.dtype, planes.shape) == (np.uint8, (2, 32, 32))
     for row, plane in zip(rows, planes, strict=True):
         pixels = prepare(read_image(row.path.read_bytes(), name="x", at_least=35), spec)
-        assert (plane.dtype, plane.shape) == (np.uint8, (32, 32))
         np.testing.assert_array_equal(plane, pixels[0, :, :, 2])
 
 
-def test_an_unreadable_image_is_named(tiny_set: Path, tmp_path: Path) -> None:
-    rows = read_labelled(tiny_set, images=tmp_path)
+def test_an_unreadable_image_is_named(tmp_path: Path) -> None:
     (tmp_path / "t00.jpg").write_bytes(b"not an image")
     with pytest.raises(ImageError, match=r"t00\.jpg: not an image"):
-        next(load_planes(rows, InputSpec(size=32)))
+        load_planes([tmp_path / "t00.jpg"], InputSpec(size=32))
 
 
 def test_prefetch_keeps_the_order_and_ends() -> None:

@@ -212,14 +212,18 @@ def test_another_networks_shapes_are_named(
         load_model(tmp_path / "other.keras")
 
 
-def test_a_foreign_model_in_half_precision_is_refused(tmp_path: Path) -> None:
+def test_a_foreign_model_in_half_precision_is_read_as_float32(tmp_path: Path) -> None:
     keras.config.set_dtype_policy("float16")
     try:
-        small().save(tmp_path / "foreign.keras")
+        halved = small()
     finally:
         keras.config.set_dtype_policy("float32")
-    with pytest.raises(ModelError):
-        load_model(tmp_path / "foreign.keras")
+    halved.save(tmp_path / "foreign.keras")
+    model, _ = load_model(tmp_path / "foreign.keras")
+    assert {weight.dtype for weight in model.weights} == {"float32"}
+    assert model.input.dtype == "float32"
+    for ours, theirs in zip(model.get_weights(), halved.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs.astype(np.float32))
 
 
 def test_provenance_of_another_size_is_refused(tmp_path: Path) -> None:

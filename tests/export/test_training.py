@@ -26,7 +26,7 @@ from cxrs_export.augment import Augmentation
 from cxrs_export.cli_train import train as command
 from cxrs_export.keras_file import Provenance, load_model, package_versions, save_model
 from cxrs_export.loop import learning_rate
-from cxrs_export.network import build_network
+from cxrs_export.network import Widths, build_network
 from cxrs_export.run_folder import CONFIG, DIGEST, claim_folder, read_history
 from cxrs_export.train_config import TrainConfig, read_config, write_config
 from cxrs_export.training import train
@@ -264,8 +264,12 @@ def test_init_starts_from_the_weights_of_another_size(
     ]
 
 
-@pytest.mark.parametrize("other", [{"channels": 1}, {"head": "flatten"}])
-def test_init_with_other_layers_is_refused(rows: LabelledSet, tmp_path: Path, other: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "other", [{"channels": 1}, {"widths": Widths(projections=(32, 56, 256, 328), replication=1)}]
+)
+def test_init_with_another_backbone_is_refused(
+    rows: LabelledSet, tmp_path: Path, other: dict[str, Any]
+) -> None:
     model = build_network(size=64, **other)
     spec = InputSpec(size=64, channels=other.get("channels", 3))
     save_model(model, tmp_path / "other.keras", Provenance(spec))
