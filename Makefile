@@ -2,6 +2,7 @@
 PYTHON ?= python3
 IMAGE ?= examples/phantom.png
 DATA ?= ../shared/data/severity
+PRETRAIN_DATA ?= ../shared/data/pretrain
 PLATFORM ?= linux_aarch64
 PYTHON_VERSION ?= 3.11
 ENGINES ?= tflite
@@ -11,7 +12,7 @@ DEMO_VENV := .venv-demo
 TFLITE_RUNTIME_VENV := .venv-tflite-runtime
 PYTHON311 ?= python3.11
 
-.PHONY: demo test test-pythons test-slow test-arm64 lint complexity offline-bundle model release golden clean
+.PHONY: demo test test-pythons test-slow test-arm64 lint complexity offline-bundle pretrain model release golden clean
 
 demo: $(DEMO_VENV)/.done  ## Install the runtime only and grade an image: make demo IMAGE=scan.png
 	$(DEMO_VENV)/bin/cxrs-edge predict "$(IMAGE)"
@@ -39,6 +40,13 @@ lint: $(VENV)/.done
 
 complexity: $(VENV)/.done  ## The table of docs/complexity.md
 	$(VENV)/bin/cxrs-edge complexity
+
+# A backbone for `cxrs-edge train --init`, from the findings at PRETRAIN_DATA: some hours on two cores, resumable.
+pretrain: $(VENV)/.done
+	$(VENV)/bin/cxrs-edge pretrain $(PRETRAIN_DATA) -o runs/pretrain-128 --without $(DATA) \
+	    --config export/recipes/pretrain-128.toml
+	$(VENV)/bin/cxrs-edge pretrain $(PRETRAIN_DATA) -o runs/pretrain-192 --without $(DATA) \
+	    --config export/recipes/pretrain-192.toml --init runs/pretrain-128/model.keras
 
 # The bundled model from the labelled set at DATA: about an hour on two cores, resumable; then `make release`.
 model: $(VENV)/.done
