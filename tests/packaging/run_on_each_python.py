@@ -1,36 +1,49 @@
 """Install the wheel with the runtime's extras alone on each supported Python found here, and run tests/edge on it.
 
+    python tests/packaging/run_on_each_python.py [VERSION...]
+
 Proves that the runtime needs neither TensorFlow nor the other two packages' dependencies. Interpreters are taken
-from the search path and from pyenv; a version that isn't here is named and left out.
+from the search path and from pyenv; a version that isn't here is named and left out. Every version is tried, whatever
+became of the one before it; the exit status is 1 if the tests failed on any, or if no version was found.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 VERSIONS = ("3.11", "3.12", "3.13")
 ROOT = Path(__file__).parents[2]
+NEEDED = ("docs/systemd", "tests/edge")
+"""What the runtime's tests read of the tree."""
 
 
 def find_python(version: str) -> str | None:
     """An interpreter of this version that starts, or None."""
-    candidates = [f"python{version}"]
-    if shutil.which("pyenv"):
-        found = subprocess.run(["pyenv", "prefix", version], capture_output=True, text=True, check=False)
-        candidates.append(f"{found.stdout.strip()}/bin/python")
-    for candidate in candidates:
-        path = shutil.which(candidate)
-        if path and subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode == 0:
-            return path
-    return None
+    return next((path for path in _candidates(version) if _starts(path)), None)
 
 
-def run(*command: str | Path) -> None:
-    subprocess.run([str(part) for part in command], check=True, cwd=ROOT)
+def _candidates(version: str) -> Iterator[str]:
+    # pyenv puts a shim on the path for each version that it has, but only the selected ones start.
+    on_path = shutil.which(f"python{version}")
+    if on_path:
+        yield on_path
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    yield from (str(path) for path in sorted(pyenv.glob(f"versions/{version}.*/bin/python")))
+
+
+def _starts(python: str) -> bool:
+    return subprocess.run([python, "-c", "import venv"], capture_output=True, check=False).returncode == 0
+
+
+def run(*command: str | Path, cwd: str | Path = ROOT) -> None:
+    subprocess.run([str(part) for part in command], check=True, cwd=cwd)
 
 
 def check(version: str, python: str, wheel: Path) -> None:
@@ -43,32 +56,43 @@ def check(version: str, python: str, wheel: Path) -> None:
     run(*pip, f"cxrs-edge[tflite,onnx] @ {wheel.as_uri()}", "pytest", "hypothesis", "onnx")
     run(*pip, "--force-reinstall", "--no-deps", wheel)
     # -P and the copy outside of the tree: the installed package is tested, not the source folder.
+    pytest = (venv / "bin" / "python", "-P", "-m", "pytest", "-q", "--import-mode=importlib")
     with tempfile.TemporaryDirectory() as folder:
-        tests = Path(folder) / "tests" / "edge"
-        shutil.copytree(ROOT / "tests" / "edge", tests)
-        shutil.copytree(ROOT / "docs" / "systemd", Path(folder) / "docs" / "systemd")
-
-        subprocess.run(
-            [venv / "bin" / "python", "-P", "-m", "pytest", "-q", "--import-mode=importlib", "-p",
-             "no:cacheprovider", "-m", "not slow", tests],
-            check=True,
-            cwd=folder,
-        )  # fmt: skip
+        for part in NEEDED:
+            shutil.copytree(ROOT / part, Path(folder) / part)
+        run(*pytest, "-p", "no:cacheprovider", "-m", "not slow", "tests/edge", cwd=folder)
 
 
-def main() -> None:
+def outcome(version: str, wheel: Path) -> str:
+    """What became of this version: ``passed``, ``failed`` or ``not on this machine``."""
+    python = find_python(version)
+    if python is None:
+        return "not on this machine, left out"
+    say(f"Python {version}: {python}")
+    started = time.monotonic()
+    try:
+        check(version, python, wheel)
+    except subprocess.CalledProcessError as error:
+        return f"failed: {' '.join(error.cmd)}"
+    return f"passed in {time.monotonic() - started:.0f} s"
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
-        run(sys.executable, "-m", "build", "--wheel", "--outdir", folder)
+        run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder)
         (wheel,) = Path(folder).glob("*.whl")
-        for version in VERSIONS:
-            python = find_python(version)
-            if python is None:
-                sys.stdout.write(f"Python {version}: not on this machine, left out\n")
-                continue
-            sys.stdout.write(f"Python {version}: {python}\n")
-            sys.stdout.flush()
-            check(version, python, wheel)
+        outcomes = {version: outcome(version, wheel) for version in sys.argv[1:] or VERSIONS}
+    for version, what in outcomes.items():
+        say(f"Python {version}: {what}")
+    passed = [what.startswith("passed") for what in outcomes.values()]
+    failed = [what.startswith("failed") for what in outcomes.values()]
+    return int(any(failed) or not any(passed))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
