@@ -12,13 +12,13 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
 from cxrs_edge.engines.registry import ENGINES
 from cxrs_edge.engines.threads import MAX_THREADS
-from cxrs_edge.errors import CxrsError, MissingDependency
+from cxrs_edge.errors import CxrsError, ImageError, MissingDependency
 from cxrs_edge.version import __version__
 
 if TYPE_CHECKING:
@@ -82,20 +82,30 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; whatever a user or a file can cause ends in one line and a status."""
+        from cxrs_edge.render import printable
+
         try:
             return super().invoke(ctx)
         except CxrsError as error:
-            from cxrs_edge.render import printable
-
             click.echo(f"Error: {printable(str(error))}", err=True)
             ctx.exit(error.exit_status)
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:
-            # What is still buffered would raise again when the interpreter flushes it at its end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _drop_output()
             ctx.exit(OUTPUT_CLOSED)
+        except OSError as error:
+            # Such as a full disk behind standard output.
+            _drop_output()
+            subject = error.filename or "input or output"
+            click.echo(f"Error: {printable(f'{subject}: {error.strerror or error}')}", err=True)
+            ctx.exit(CxrsError.exit_status)
+
+
+def _drop_output() -> None:
+    """What is still buffered would raise again when the interpreter flushes it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -167,9 +177,11 @@ def predict(
     from cxrs_edge.grade import Failure
     from cxrs_edge.grader import Grader
     from cxrs_edge.inputs import find_images
+    from cxrs_edge.native_stderr import without_greeting
     from cxrs_edge.render import RESEARCH_USE, csv_header, render
 
-    grader = Grader.open(model, engine, threads) if model else Grader.bundled(engine, threads)
+    with without_greeting():
+        grader = Grader.open(model, engine, threads) if model else Grader.bundled(engine, threads)
     click.echo(f"{_choice(grader)}\n{RESEARCH_USE}", err=True)
     if style == "csv":
         click.echo(csv_header())
@@ -226,6 +238,8 @@ def _grade(grader: Grader, path: str) -> Grade | Failure:
 def _read_stdin() -> bytes:
     from cxrs_edge.image import MAX_BYTES
 
+    if sys.stdin is None:
+        raise ImageError("stdin: closed; expected an image; write: cxrs-edge predict - < scan.png")
     # One more byte than is allowed, so that decoding finds it too large.
     return sys.stdin.buffer.read(MAX_BYTES + 1)
 
@@ -242,9 +256,12 @@ def _choice(grader: Grader) -> str:
 
 def _with_progress(items: list[T]) -> Iterable[T]:
     """Show progress on stderr if that is a terminal, and stdout, where results would show it, is not."""
-    if not sys.stderr.isatty() or sys.stdout.isatty():
-        return items
-    return _bar(items)
+    return _bar(items) if _is_terminal(sys.stderr) and not _is_terminal(sys.stdout) else items
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    # Python has None for a stream that was closed before it started.
+    return stream is not None and stream.isatty()
 
 
 def _bar(items: list[T]) -> Iterator[T]:

@@ -23,6 +23,7 @@ def phantom(output: Path, zones: str, seed: int, size: int) -> None:
     from PIL import Image
 
     from cxrs_bench.phantom import Phantom, draw_phantom, phantom_level
+    from cxrs_edge.errors import DataError
     from cxrs_edge.files import write_atomically
 
     try:
@@ -32,7 +33,10 @@ def phantom(output: Path, zones: str, seed: int, size: int) -> None:
         raise click.BadParameter(f"{zones}: {error}", param_hint="--zones") from error
     png = io.BytesIO()
     Image.fromarray(draw_phantom(drawn)).save(png, "PNG", optimize=True)
-    write_atomically(output, png.getvalue())
+    try:
+        write_atomically(output, png.getvalue())
+    except OSError as error:
+        raise DataError(f"{output}: can't be written: {error.strerror}; name a file that can") from error
     click.echo(
         f"{output}: drawn with {sum(g > 0 for g in grades)} zones of opacity, level {phantom_level(drawn)}"
     )

@@ -2,7 +2,7 @@
 
 Two formats: a folder with ``labels.csv`` and ``images/`` (columns ``image_id, patient_id, level, split`` and,
 where given, ``fold, source, level_basis, licence``), and COVIDxSev text files (github lindawangg/COVID-Net):
-``patient file level source`` a line, with a folder of images.
+``patient file level source`` a line, one list a split, with a folder of images.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from cxrs_edge.errors import DataError
 
 LEVELS = (0, 1, 2)
 REQUIRED_COLUMNS = ("image_id", "patient_id", "level", "split")
+LISTED_SPLITS = ("train", "test", "val")
+"""What the name of a COVIDxSev list says it is."""
 NO_DERIVATIVES = re.compile(r"(?<![a-z])(nd(?![a-z])|no.?deriv)", re.IGNORECASE)
 """As a code, in words or in the address of a licence."""
 
@@ -47,18 +49,15 @@ def read_labelled(path: Path, *, images: Path | None = None) -> LabelledSet:
 
     Parameters
     ----------
-    path : a folder with ``labels.csv``, that file itself, or a COVIDxSev ``.txt`` list.
+    path : a folder with ``labels.csv``, that file itself, a COVIDxSev ``.txt`` list, or a folder of such lists,
+        whose names say train, test or val. One list alone can't tell that it shares patients with another.
     images : folder of the images; default ``images/`` beside ``labels.csv``, or the folder of the list.
     """
     try:
-        if path.is_dir():
-            path = path / "labels.csv"
-        if not path.is_file():
-            raise DataError(f"{path}: no such file; expected labels.csv or a COVIDxSev .txt list")
-        if path.suffix == ".txt":
-            rows = _read_covidxsev(path, images or path.parent)
-        else:
-            rows = _read_csv(path, images or path.parent / "images")
+        files = _files_of(path)
+        if len(files) == 1:
+            (path,) = files
+        rows = tuple(row for file in files for row in _read_file(file, images))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: can't be read: {error}") from error
     if not rows:
@@ -114,6 +113,24 @@ def set_digest(rows: LabelledSet) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
+def _files_of(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if (path / "labels.csv").is_file():
+        return [path / "labels.csv"]
+    lists = [file for file in sorted(path.glob("*.txt")) if _split_of(file) in LISTED_SPLITS]
+    if not lists:
+        where = path / "labels.csv" if path.is_dir() else path
+        raise DataError(f"{where}: no such file; expected labels.csv or COVIDxSev .txt lists")
+    return lists
+
+
+def _read_file(path: Path, images: Path | None) -> LabelledSet:
+    if path.suffix == ".txt":
+        return _read_covidxsev(path, images or path.parent)
+    return _read_csv(path, images or path.parent / "images")
+
+
 def _read_csv(path: Path, images: Path) -> LabelledSet:
     return tuple(_from_row(row, where, images) for where, row in read_table(path, REQUIRED_COLUMNS))
 
@@ -133,9 +150,13 @@ def _from_row(row: Row, where: str, images: Path) -> LabelledImage:
     )
 
 
+def _split_of(path: Path) -> str:
+    words = re.split("[^a-z]+", path.stem.lower())
+    return next((name for name in LISTED_SPLITS if name in words), path.stem)
+
+
 def _read_covidxsev(path: Path, images: Path) -> LabelledSet:
-    words_in_name = re.split("[^a-z]+", path.stem.lower())
-    split = next((name for name in ("train", "test", "val") if name in words_in_name), path.stem)
+    split = _split_of(path)
     words = {f"level{level}": level for level in LEVELS}
     rows = []
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):

@@ -1,7 +1,8 @@
 """TensorFlow Lite models on LiteRT, or on the older packages that hold the same interpreter.
 
 LiteRT writes "INFO: Created TensorFlow Lite XNNPACK delegate for CPU." to stderr for the first model of
-a process. Its Python packages have no setting for that (github google-ai-edge/LiteRT, issue 7420).
+a process. Its Python packages have no setting for that (github google-ai-edge/LiteRT, issue 7420); the command
+line filters it out (`cxrs_edge.native_stderr`).
 """
 
 from __future__ import annotations

@@ -169,6 +169,20 @@ def test_patients_shared_between_files_are_refused(tmp_path: Path) -> None:
         refuse_shared_patients(train, test)
 
 
+def test_a_folder_of_lists_is_one_set_of_several_splits(tmp_path: Path) -> None:
+    write(tmp_path, "p1 a.png level1 x", "p1 b.png level2 x", name="train_COVIDxSev.txt")
+    write(tmp_path, "p2 c.png level2 x", name="test_COVIDxSev.txt")
+    write(tmp_path, "how these lists came about", name="README.txt")
+    rows = read_labelled(tmp_path, images=tmp_path / "png")
+    assert [(r.image_id, r.split) for r in rows] == [("c", "test"), ("a", "train"), ("b", "train")]
+    assert rows[0].path == tmp_path / "png" / "c.png"
+    write(tmp_path, "p1 c.png level2 x", name="test_COVIDxSev.txt")
+    with pytest.raises(DataError, match=r"1 patients .*: p1 \(test and train\)"):
+        read_labelled(tmp_path)
+    write(tmp_path, HEADER, "z,p,1,train")
+    assert [r.image_id for r in read_labelled(tmp_path)] == ["z"]
+
+
 def test_only_five_shared_patients_are_listed() -> None:
     rows = tuple(image(f"{p}-{s}", f"p{p}", split=s) for p in range(7) for s in ("train", "test"))
     with pytest.raises(DataError, match=r"7 patients .* p4 \(test and train\) and 2 more"):

@@ -83,6 +83,37 @@ def test_a_reader_that_goes_away_ends_it_quietly(tiny, draw_xray):
         assert process.stderr.read().splitlines()[2:] == []
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_output_that_can_not_be_written_is_one_line(tiny, draw_xray):
+    with open("/dev/full", "w") as full:
+        command = [*COMMAND, "predict", str(draw_xray()), "--model", str(tiny)]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[2:] == ["Error: input or output: No space left on device"]
+
+
+@posix
+@pytest.mark.parametrize(("closed", "status"), [("<&-", 1), ("2>&-", 0)])
+def test_a_closed_stream_is_no_traceback(tiny, draw_xray, closed, status):
+    path = draw_xray()
+    source = "-" if closed == "<&-" else path
+    shell = f'"$0" -m cxrs_edge predict "$1" --model "$2" --format json {closed}'
+    command = ["sh", "-c", shell, sys.executable, str(source), str(tiny)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr
+    (result,) = objects(done.stdout)
+    assert result["outcome"] == ("error" if status else "graded")
+
+
+def test_litert_says_nothing_beside_us(write_model, draw_xray):
+    pytest.importorskip("ai_edge_litert")
+    done = spawn("predict", draw_xray(), "--model", write_model("tflite"))
+    first, *rest = done.stderr.splitlines()
+    assert first.startswith("tiny 1.2 float32 on tflite")
+    assert rest == [RESEARCH_USE]
+
+
 @posix
 def test_an_interrupt_is_status_130(tiny):
     def heed() -> None:

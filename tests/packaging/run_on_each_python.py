@@ -60,7 +60,8 @@ def check(version: str, python: str, wheel: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for part in NEEDED:
             shutil.copytree(ROOT / part, Path(folder) / part)
-        run(*pytest, "-p", "no:cacheprovider", "-m", "not slow", "tests/edge", cwd=folder)
+        options = ("-p", "no:cacheprovider", "-o", "markers=slow", "-m", "not slow")
+        run(*pytest, *options, "tests/edge", cwd=folder)
 
 
 def outcome(version: str, wheel: Path) -> str:
