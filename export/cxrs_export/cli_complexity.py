@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from cxrs_edge.extras import import_extra
+
 
 @click.command(epilog="\b\nExamples:\n  cxrs-edge complexity\n  cxrs-edge complexity cxrs-int8.tflite --each")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
@@ -28,6 +30,7 @@ def complexity(files: tuple[Path, ...], each: bool) -> None:
 
 
 def _compare_networks() -> None:
+    import_extra("keras", "export")
     from cxrs_export.baselines import chexnet, resnet50
     from cxrs_export.network import build_network
 
