@@ -17,10 +17,11 @@ PYTHON311 ?= python3.11
 demo: $(DEMO_VENV)/.done  ## Install the runtime only and grade an image: make demo IMAGE=scan.png
 	$(DEMO_VENV)/bin/cxrs-edge predict "$(IMAGE)"
 
-test: lint  ## Lint, type-check, test
+test: lint  ## Lint, type-check, test; the runtime alone on each Python of this machine
 	$(VENV)/bin/python -m pytest -m "not slow"
+	$(VENV)/bin/python tests/packaging/run_on_each_python.py --fast
 
-test-pythons: $(VENV)/.done  ## The wheel's runtime alone, without TensorFlow, on each Python of this machine
+test-pythons: $(VENV)/.done  ## All tests of the wheel's runtime alone, on each Python of this machine
 	$(VENV)/bin/python tests/packaging/run_on_each_python.py
 
 test-slow: $(VENV)/.done  ## The tests that take minutes

@@ -12,7 +12,7 @@ import click
 from cxrs_bench.labelled import LabelledSet, in_split, read_labelled
 from cxrs_bench.progress import progress
 from cxrs_edge.errors import DataError, ModelError
-from cxrs_export.verify import Limits
+from cxrs_export.verify import PHANTOM_LIMITS, Limits
 
 FILE = click.Path(path_type=Path)
 
@@ -117,16 +117,14 @@ def _rows_to_judge(data: Path, images: Path | None, split: str, basis: str | Non
 @click.option(
     "--max-flips",
     type=click.FloatRange(0, 1),
-    default=Limits().int8_flips,
-    show_default=True,
-    help="Share of verification images whose level int8 may change.",
+    help="Share of verification images whose level int8 may change."
+    f"  [default: {Limits().int8_flips:g}, on phantoms {PHANTOM_LIMITS.int8_flips:g}]",
 )
 @click.option(
     "--max-difference",
     type=click.FloatRange(0, 1),
-    default=Limits().int8_difference,
-    show_default=True,
-    help="Of any int8 probability.",
+    help="Of any int8 probability."
+    f"  [default: {Limits().int8_difference:g}, on phantoms {PHANTOM_LIMITS.int8_difference:g}]",
 )
 def export(
     model: Path | None,
@@ -139,14 +137,14 @@ def export(
     name: str,
     head: Any,
     accuracy: Path | None,
-    max_flips: float,
-    max_difference: float,
+    max_flips: float | None,
+    max_difference: float | None,
 ) -> None:
     """Convert a Keras model to TFLite and ONNX files that carry their card, and verify them.
 
     Without MODEL: the checkpoint released in the repository. Without --calibration, int8 is calibrated and
-    all files are verified on drawn phantoms. Every file is compared with the Keras model on each installed
-    engine; if one misses the limits, nothing is written and the exit status is 3.
+    all files are verified on drawn phantoms, which only tell broken files. Every file is compared with the
+    Keras model on each installed engine; if one misses the limits, nothing is written and the exit status is 3.
     """
     from cxrs_export.exporting import ExportPlan, export_files
     from cxrs_export.keras_file import load_model
@@ -179,13 +177,24 @@ def export(
             name=name,
             verification=verifying,
             calibration=calibrating if quantize else None,
-            limits=Limits(int8_flips=max_flips, int8_difference=max_difference),
+            limits=_limits(PHANTOM_LIMITS if calibration is None else Limits(), max_flips, max_difference),
             accuracy=None if accuracy is None else _read_json(accuracy),
         )
-        checks = export_files(network, provenance, plan, output, report=report)
-    click.echo(render_checks(checks))
+        checks = export_files(
+            network,
+            provenance,
+            plan,
+            output,
+            report=report,
+            on_checks=lambda checks: click.echo(render_checks(checks)),
+        )
     for file in dict.fromkeys(check.file for check in checks):
         click.echo(f"{output / file}: {(output / file).stat().st_size / 1e6:.1f} MB")
+
+
+def _limits(default: Limits, flips: float | None, difference: float | None) -> Limits:
+    given = {"int8_flips": flips, "int8_difference": difference}
+    return replace(default, **{key: value for key, value in given.items() if value is not None})
 
 
 def released_checkpoint() -> Path:

@@ -67,9 +67,11 @@ def export_files(
     folder: Path,
     *,
     report: Callable[[str, int, int], None] = lambda *_: None,
+    on_checks: Callable[[list[FileCheck]], None] = lambda _: None,
 ) -> list[FileCheck]:
     """Convert, quantize, verify and write; all files get their final names, or none does.
 
+    `on_checks` is told what was measured before it is judged.
     Raises `VerificationError` when a file misses the limits, `CxrsError` when a converter fails or the folder
     can't be written.
     """
@@ -79,6 +81,7 @@ def export_files(
         with tempfile.TemporaryDirectory(prefix=".unverified-", dir=folder) as hidden:
             paths = _write_unverified(model, provenance, plan, Path(hidden), report)
             checks = check_files(paths, expected, plan.verification.pixels, report=report)
+            on_checks(checks)
             require_within(checks, plan.limits)
             for path in paths:
                 write_atomically(folder / path.name, path.read_bytes())

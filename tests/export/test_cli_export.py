@@ -20,10 +20,12 @@ from cxrs_edge.cli import main
 from cxrs_edge.engines.registry import ENGINES
 from cxrs_edge.model_file import read_model_file
 from cxrs_edge.prepare import InputSpec
-from cxrs_export import cli, network, representative
+from cxrs_export import cli, exporting, network, representative
+from cxrs_export.exporting import ExportPlan
 from cxrs_export.keras_file import Provenance, save_model
 from cxrs_export.network import Widths, build_network
 from cxrs_export.representative import PHANTOM_NOTE, RepresentativeSet, phantom_set
+from cxrs_export.verify import Limits
 
 LOOSE = ("--max-flips", "1", "--max-difference", "1")
 FEW_IMAGES = ("--calibration-images", "4", "--verification-images", "3")
@@ -159,12 +161,46 @@ def test_missed_limits_are_exit_status_3_and_leave_nothing(
         check=False,
     )
     assert done.returncode == 3, done.stderr
+    # What was measured is told even so.
+    assert done.stdout.splitlines()[0].split() == ["file", "engine", "images", "flips", "largest", "mean"]
+    assert len(done.stdout.splitlines()) > 4
     error = done.stderr.splitlines()[-1]
     assert error.startswith("Error: cxrs-int8.tflite on tflite: a probability differs by 0.0")
     assert error.endswith("limit 0; nothing was written")
     assert "Traceback" not in done.stderr
     assert names(out) == ["cxrs-int8.tflite"]
     assert (out / "cxrs-int8.tflite").read_bytes() == b"the last release"
+
+
+@pytest.mark.parametrize(
+    ("calibration", "options", "limits"),
+    [
+        (False, (), Limits(int8_difference=0.35, int8_flips=0.2)),
+        (True, (), Limits(int8_difference=0.25, int8_flips=0.05)),
+        (False, ("--max-flips", "0"), Limits(int8_difference=0.35, int8_flips=0)),
+        (True, ("--max-difference", "0.5"), Limits(int8_difference=0.5, int8_flips=0.05)),
+    ],
+)
+def test_limits_are_wider_on_phantoms_unless_given(
+    small: Path,
+    tiny_set: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    calibration: bool,
+    options: tuple[str, ...],
+    limits: Limits,
+) -> None:
+    plans: list[ExportPlan] = []
+
+    def export_files(_network: Any, _provenance: Any, plan: ExportPlan, *_: Any, **__: Any) -> list[Any]:
+        plans.append(plan)
+        return []
+
+    monkeypatch.setattr(exporting, "export_files", export_files)
+    chosen = ("--calibration", tiny_set) if calibration else ()
+    result = run("export", small, "-o", tmp_path, "--verification-images", "1", *chosen, *options)
+    assert result.exit_code == 0, result.output
+    assert [plan.limits for plan in plans] == [limits]
 
 
 def test_flatten_head(tiny_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

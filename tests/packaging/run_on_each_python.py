@@ -1,14 +1,16 @@
 """Install the wheel with the runtime's extras alone on each supported Python found here, and run tests/edge on it.
 
-    python tests/packaging/run_on_each_python.py [VERSION...]
+    python tests/packaging/run_on_each_python.py [--fast] [VERSION...]
 
 Proves that the runtime needs neither TensorFlow nor the other two packages' dependencies. Interpreters are taken
 from the search path and from pyenv; a version that isn't here is named and left out. Every version is tried, whatever
 became of the one before it; the exit status is 1 if the tests failed on any, or if no version was found.
+`--fast` leaves out property tests and those that wait, which look for faults that no version of Python has alone.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -22,6 +24,9 @@ VERSIONS = ("3.11", "3.12", "3.13")
 ROOT = Path(__file__).parents[2]
 NEEDED = ("docs/systemd", "tests/edge")
 """What the runtime's tests read of the tree."""
+MARKERS, FAST_MARKERS = "not slow", "not slow and not hypothesis"
+"""Hypothesis marks its tests itself."""
+WAITING = ("tests/edge/test_watch.py", "tests/edge/test_watch_faults.py")
 
 
 def find_python(version: str) -> str | None:
@@ -39,14 +44,17 @@ def _candidates(version: str) -> Iterator[str]:
 
 
 def _starts(python: str) -> bool:
-    return subprocess.run([python, "-c", "import venv"], capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run([python, "-c", "import ensurepip, venv"], capture_output=True, check=False).returncode
+        == 0
+    )
 
 
 def run(*command: str | Path, cwd: str | Path = ROOT) -> None:
     subprocess.run([str(part) for part in command], check=True, cwd=cwd)
 
 
-def check(version: str, python: str, wheel: Path) -> None:
+def check(version: str, python: str, wheel: Path, fast: bool) -> None:
     """A fresh-enough environment with the wheel, two engines and pytest; then the runtime's tests."""
     venv = ROOT / f".venv-py{version}"
     if not (venv / "bin" / "pip").exists():
@@ -60,19 +68,21 @@ def check(version: str, python: str, wheel: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for part in NEEDED:
             shutil.copytree(ROOT / part, Path(folder) / part)
-        options = ("-p", "no:cacheprovider", "-o", "markers=slow", "-m", "not slow")
+        options = ["-p", "no:cacheprovider", "-o", "markers=slow", "-m", FAST_MARKERS if fast else MARKERS]
+        if fast:
+            options += [f"--ignore={file}" for file in WAITING]
         run(*pytest, *options, "tests/edge", cwd=folder)
 
 
-def outcome(version: str, wheel: Path) -> str:
-    """What became of this version: ``passed``, ``failed`` or ``not on this machine``."""
+def outcome(version: str, wheel: Path, fast: bool) -> str:
+    """What became of this version: ``passed ...``, ``failed ...`` or ``not on this machine ...``."""
     python = find_python(version)
     if python is None:
         return "not on this machine, left out"
     say(f"Python {version}: {python}")
     started = time.monotonic()
     try:
-        check(version, python, wheel)
+        check(version, python, wheel, fast)
     except subprocess.CalledProcessError as error:
         return f"failed: {' '.join(error.cmd)}"
     return f"passed in {time.monotonic() - started:.0f} s"
@@ -84,10 +94,16 @@ def say(line: str) -> None:
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(
+        description="The wheel's runtime alone, tested on each Python found here."
+    )
+    parser.add_argument("--fast", action="store_true", help="without property tests and those that wait")
+    parser.add_argument("versions", nargs="*", default=VERSIONS, metavar="VERSION")
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder)
         (wheel,) = Path(folder).glob("*.whl")
-        outcomes = {version: outcome(version, wheel) for version in sys.argv[1:] or VERSIONS}
+        outcomes = {version: outcome(version, wheel, arguments.fast) for version in arguments.versions}
     for version, what in outcomes.items():
         say(f"Python {version}: {what}")
     passed = [what.startswith("passed") for what in outcomes.values()]
