@@ -12,6 +12,9 @@ from PIL import Image
 from cxrs_bench.phantom import Phantom, draw_phantom
 from cxrs_edge.cli import main
 
+ROOT = Path(__file__).parents[2]
+README, EXAMPLE = ROOT / "README.md", ROOT / "examples" / "phantom.png"
+
 
 def phantom(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["phantom", *map(str, arguments)])
@@ -25,6 +28,17 @@ def test_it_draws_what_was_asked_for(tmp_path: Path) -> None:
     with Image.open(path) as image:
         assert (image.format, image.mode) == ("PNG", "L")
         np.testing.assert_array_equal(np.asarray(image), expected)
+
+
+def test_the_demos_phantom_is_what_the_readme_draws(tmp_path: Path) -> None:
+    line = next(line for line in README.read_text().splitlines() if line.startswith("    cxrs-edge phantom"))
+    command = line.split("#")[0].split()[2:]
+    command[command.index("-o") + 1] = str(tmp_path / "drawn.png")
+    assert phantom(*command).exit_code == 0
+    shipped, drawn = (np.asarray(Image.open(path)).astype(int) for path in (EXAMPLE, tmp_path / "drawn.png"))
+    assert shipped.shape == drawn.shape
+    # Another machine's arithmetic may round a pixel the other way.
+    assert np.abs(shipped - drawn).max() <= 1
 
 
 @pytest.mark.parametrize("zones", ["1,2", "0,0,0,0,0,4", "a,b,c,d,e,f", ""])
