@@ -104,7 +104,7 @@ def _rows_to_judge(data: Path, images: Path | None, split: str, basis: str | Non
 @click.option("--calibration", type=FILE, help="Labelled set whose training split calibrates int8.")
 @click.option("--images", type=FILE, help="Folder of its images, if not beside the list.")
 @click.option("--calibration-images", type=click.IntRange(1), default=100, show_default=True)
-@click.option("--verification-images", type=click.IntRange(1), default=50, show_default=True)
+@click.option("--verification-images", type=click.IntRange(1), default=100, show_default=True)
 @click.option("--name", default="cxrs", show_default=True, help="Of the model; begins the files' names.")
 @click.option(
     "--head",
@@ -161,7 +161,9 @@ def export(
     with progress() as report:
         if calibration is None:
             work = "calibrating and verifying" if quantize else "verifying"
-            click.echo(f"{work} on drawn phantoms; for a release name --calibration")
+            click.echo(
+                f"{work} on drawn phantoms, which only tell broken files; for a release name --calibration"
+            )
             calibrating = phantom_set(spec, calibration_images)
             verifying = phantom_set(spec, verification_images, seed=1)
         else:

@@ -137,7 +137,10 @@ def test_phantoms_where_no_set_is_named(small: Path, tmp_path: Path, monkeypatch
     options = ("--quantize", "--calibration-images", "2", "--verification-images", "1", *LOOSE)
     result = run("export", small, "-o", tmp_path, *options)
     assert result.exit_code == 0, result.output
-    assert "calibrating and verifying on drawn phantoms; for a release name --calibration" in result.stdout
+    assert (
+        "calibrating and verifying on drawn phantoms, which only tell broken files; for a release name --calibration"
+        in result.stdout
+    )
     report = json.loads((tmp_path / "export.json").read_text())
     assert report["calibrated_on"] == report["verified_on"] == PHANTOM_NOTE
     assert report["calibration_ids"] == ["phantom-0-0-level1", "phantom-0-1-level2"]
