@@ -68,6 +68,7 @@ def check(version: str, python: str, wheel: Path, fast: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for part in NEEDED:
             shutil.copytree(ROOT / part, Path(folder) / part)
+        shutil.copy(ROOT / "tests" / "conftest.py", Path(folder) / "tests")
         options = ["-p", "no:cacheprovider", "-o", "markers=slow", "-m", FAST_MARKERS if fast else MARKERS]
         if fast:
             options += [f"--ignore={file}" for file in WAITING]
