@@ -31,7 +31,7 @@ class Limits:
 
     float32_difference: float = 1e-3
     int8_difference: float = 0.25
-    int8_flips: float = 0.05
+    int8_flips: float = 0.1
 
 
 PHANTOM_LIMITS = Limits(int8_difference=0.35, int8_flips=0.2)

@@ -179,9 +179,9 @@ def test_missed_limits_are_exit_status_3_and_leave_nothing(
     ("calibration", "options", "limits"),
     [
         (False, (), Limits(int8_difference=0.35, int8_flips=0.2)),
-        (True, (), Limits(int8_difference=0.25, int8_flips=0.05)),
+        (True, (), Limits(int8_difference=0.25, int8_flips=0.1)),
         (False, ("--max-flips", "0"), Limits(int8_difference=0.35, int8_flips=0)),
-        (True, ("--max-difference", "0.5"), Limits(int8_difference=0.5, int8_flips=0.05)),
+        (True, ("--max-difference", "0.5"), Limits(int8_difference=0.5, int8_flips=0.1)),
     ],
 )
 def test_limits_are_wider_on_phantoms_unless_given(
