@@ -36,7 +36,7 @@ class Limits:
 
 PHANTOM_LIMITS = Limits(int8_difference=0.35, int8_flips=0.2)
 """On drawn phantoms, which lie near a network's boundary: half of them between 0.35 and 0.65 with the first weights,
-where faithful files already flip 5 to 9 of 100 (ADR 0005). They tell broken files, not good ones."""
+where faithful files already flip 5 to 9 of 100 (ADR 0006). They tell broken files, not good ones."""
 
 
 @dataclass(frozen=True)
