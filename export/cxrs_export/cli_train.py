@@ -13,6 +13,7 @@ import click
 from cxrs_bench.findings import read_findings
 from cxrs_bench.labelled import in_split, read_labelled, without_no_derivatives
 from cxrs_bench.progress import progress
+from cxrs_edge.extras import import_extra
 from cxrs_export.augment import Augmentation
 from cxrs_export.disguise import Disguise
 from cxrs_export.run_folder import EpochResult, read_history
@@ -90,6 +91,8 @@ def pretrain(
     rows = tuple(row for row in everything if row.patient not in patients)
     if len(rows) < len(everything):
         click.echo(f"{len(everything) - len(rows)} images left out: their patients are in another set")
+    # Before the progress bar, whose extra alone would not do.
+    import_extra("keras", "export")
     with progress() as report:
         model = pretrain_network(
             rows, config, run, init=init, report=report, on_epoch=_tell(run, config, "mean recall")
@@ -113,9 +116,9 @@ def train(
 ) -> None:
     """Train COVID-Net CXR-S on DATA, by the paper's protocol unless told otherwise.
 
-    DATA is a folder with labels.csv and images/, or a COVIDxSev .txt list (with --images). Only levels 1 and 2
-    are used, equally many in a batch. Killed or interrupted? The same command goes on after the last finished
-    epoch.
+    DATA is a folder with labels.csv and images/, or a COVIDxSev .txt list or a folder of them (with --images).
+    Only levels 1 and 2 are used, equally many in a batch. Killed or interrupted? The same command goes on after
+    the last finished epoch.
     """
     from cxrs_export.training import train as train_network
 
@@ -124,11 +127,13 @@ def train(
     rows = without_no_derivatives(labelled)
     if len(rows) < len(labelled):
         click.echo(f"{len(labelled) - len(rows)} images left out: their licence forbids derivatives")
+    import_extra("keras", "export")
     with progress() as report:
         model = train_network(
             rows, config, run, init=init, report=report, on_epoch=_tell(run, config, "accuracy")
         )
-    click.echo(f"{model}: trained on {len(rows)} images of split {split}")
+    held_out = sum(0 <= config.fold == row.fold for row in rows)
+    click.echo(f"{model}: trained on {len(rows) - held_out} images of split {split}, {held_out} held out")
 
 
 def configure(config_file: Path | None, options: dict[str, Any]) -> TrainConfig:

@@ -78,7 +78,7 @@ def finished(tiny_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert result.exit_code == 0
     for epoch, line in enumerate(result.output.splitlines()[:3], start=1):
         assert re.match(rf"epoch {epoch}/3  loss \d+\.\d+  accuracy [01]\.\d+  held out: loss \d", line)
-    assert "trained on 7 images of split train" in result.output
+    assert "trained on 4 images of split train, 3 held out" in result.output
     return folder / "run"
 
 
