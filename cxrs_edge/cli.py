@@ -47,7 +47,7 @@ COMMANDS: Mapping[str, Lazy] = {
     "watch": Lazy("cxrs_edge.cli_watch", "tflite", "Grade what arrives in a folder, unattended."),
     "evaluate": Lazy("cxrs_export.cli", "bench", "Judge a model or predictions on labelled X-rays."),
     "train": Lazy("cxrs_export.cli", "export", "Train the network on labelled X-rays."),
-    "export": Lazy("cxrs_export.cli", "export", "Convert a Keras model to verified TFLite and ONNX files."),
+    "export": Lazy("cxrs_export.cli_export", "export", "Convert a model to verified TFLite and ONNX files."),
     "complexity": Lazy("cxrs_export.cli_complexity", "bench", "Count parameters and MACs of model files."),
     "phantom": Lazy("cxrs_bench.cli", "bench", "Draw a chest phantom to try things with."),
 }

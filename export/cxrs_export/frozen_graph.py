@@ -15,6 +15,8 @@ from cxrs_export.graph_inference import PLACEHOLDERS, inference_graph, node_name
 from cxrs_export.graph_purity import VARIABLES, require_arithmetic
 
 Shape = tuple[int | None, ...]
+MAX_GRAPH_BYTES = 1_000_000_000
+"""Graphs without their numbers are a few MB; protobuf itself ends at 2 GB."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,18 @@ def freeze_graph(graph: Any, image: str, output: str, checkpoint: Path, subject:
         shape=shape,
         parameters=sum(int(value.size) for value in values.values()),
     )
+
+
+def parse_graph_file(path: Path, message: Any) -> Any:
+    """Parse a protobuf file into an empty `message`, which is returned; raises `ModelError`."""
+    with model_errors(path, "read as a TensorFlow graph"):
+        size = path.stat().st_size
+        if size > MAX_GRAPH_BYTES:
+            raise ModelError(
+                f"{size / 1e9:.1f} GB; expected a graph of at most {MAX_GRAPH_BYTES / 1e9:.0f} GB"
+            )
+        message.ParseFromString(path.read_bytes())
+    return message
 
 
 @contextmanager
@@ -109,20 +123,21 @@ def _read_variables(graph: Any, checkpoint: Path) -> dict[str, Any]:
     """Value of each variable of the graph, by the name of its node."""
     import tensorflow as tf
 
+    variables = [node for node in graph.node if node.op in VARIABLES]
+    values: dict[str, Any] = {}
+    if not variables:
+        return values
     with model_errors(checkpoint, "read as a checkpoint"):
         reader = tf.train.load_checkpoint(str(checkpoint))
         shapes = reader.get_variable_to_shape_map()
-        values = {}
-        for node in graph.node:
-            if node.op in VARIABLES:
-                name = _checkpoint_name(node, shapes)
-                values[node.name] = reader.get_tensor(name)
-                _check_variable(node, values[node.name].shape)
+        for node in variables:
+            values[node.name] = reader.get_tensor(_checkpoint_name(node, shapes))
+            _check_variable(node, values[node.name].shape)
     return values
 
 
 def _checkpoint_name(node: Any, shapes: Mapping[str, Any]) -> str:
-    names = [node.name, node.attr["shared_name"].s.decode()]
+    names: list[str] = [node.name, node.attr["shared_name"].s.decode()]
     for name in names:
         if name in shapes:
             return name

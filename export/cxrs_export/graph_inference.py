@@ -52,7 +52,7 @@ def inference_graph(graph: Any, image: str, output: str) -> tuple[Any, str]:
     image, output = tensor_key(image), tensor_key(output)
     nodes = {node.name: node for node in graph.node}
     folding = _Folding(node_name(image))
-    for node in _in_order(nodes, node_name(output), stop=node_name(image)):
+    for node in nodes_behind(nodes, node_name(output), stop=node_name(image)):
         folding.visit(node)
     made = folding.tensor(output)
     if made is None:
@@ -145,8 +145,8 @@ class _Folding:
         self.nodes[node.name] = kept
 
 
-def _in_order(nodes: Mapping[str, Any], last: str, *, stop: str) -> Iterator[Any]:
-    """Nodes that `last` depends on, each after its inputs; nothing behind `stop`."""
+def nodes_behind(nodes: Mapping[str, Any], last: str, *, stop: str = "") -> Iterator[Any]:
+    """Nodes that `last` depends on, and itself, each after its inputs; none of those that `stop` depends on."""
     done, open_ = set(), {last}
     stack = [(last, _inputs(nodes, last, stop))]
     while stack:
@@ -174,7 +174,7 @@ def _prune(graph: Any, nodes: Mapping[str, Any], output: str) -> Any:
     pruned = type(graph)()
     pruned.versions.CopyFrom(graph.versions)
     pruned.library.CopyFrom(graph.library)
-    pruned.node.extend(_in_order(nodes, output, stop=""))
+    pruned.node.extend(nodes_behind(nodes, output))
     return pruned
 
 

@@ -12,8 +12,8 @@ from typing import Any
 from cxrs_edge.errors import ModelError
 
 VARIABLES = ("Variable", "VariableV2", "VarHandleOp")
-CALLS = ("PartitionedCall", "StatefulPartitionedCall", "StatelessPartitionedCall")
-CODE = ("PyFunc", "PyFuncStateless", "EagerPyFunc", "NumpyFunction")
+CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+CODE = ("PyFunc", "PyFuncStateless", "EagerPyFunc")
 ARITHMETIC = frozenset(
     """
     Abs Add AddN AddV2 All Any ArgMax ArgMin AvgPool BatchMatMul BatchMatMulV2 BatchNormWithGlobalNormalization
@@ -26,7 +26,7 @@ ARITHMETIC = frozenset(
     ResizeBilinear ResizeNearestNeighbor ReverseV2 Rsqrt Select SelectV2 Selu Shape ShapeN Sigmoid Sign Size
     Slice Softmax Softplus Softsign SpaceToBatchND SpaceToDepth Split SplitV Sqrt Square SquaredDifference
     Squeeze StopGradient StridedSlice Sub Sum Tanh Tile TopKV2 Transpose Unpack Where ZerosLike
-    """.split()
+    """.split()  # noqa: SIM905
 )
 ALLOWED = ARITHMETIC | frozenset((*VARIABLES, *CALLS))
 
