@@ -48,12 +48,13 @@ def freeze_graph(graph: Any, image: str, output: str, checkpoint: Path, subject:
     nodes = {node.name: node for node in graph.node}
     _check_image(nodes, image, subject)
     _check_output(nodes, output, subject)
+    shape = _shape(nodes[node_name(image)])
+    require_square(shape, f"{subject}: input {image}")
     with model_errors(subject, "read as a graph"):
         pruned, made = inference_graph(graph, image, output)
-    require_arithmetic(pruned.node, pruned.library, str(subject))
+        require_arithmetic(pruned.node, pruned.library, str(subject))
     values = _read_variables(pruned, checkpoint)
     with model_errors(subject, "frozen"):
-        shape = _shape(nodes[node_name(image)])
         function = _as_function(pruned, image, made, values, shape)
     return FrozenGraph(
         function=function,
@@ -62,6 +63,17 @@ def freeze_graph(graph: Any, image: str, output: str, checkpoint: Path, subject:
         shape=shape,
         parameters=sum(int(value.size) for value in values.values()),
     )
+
+
+def require_square(shape: Shape, subject: str) -> None:
+    """Raise `ModelError` unless the shape is that of a square image, channels last, of a fixed size."""
+    if len(shape) == 4 and shape[1] in (1, 3) and shape[2] == shape[3] != shape[1]:
+        raise ModelError(
+            f"{subject}: {shape}, channels first; expected channels last, (None, H, W, channels)"
+        )
+    square = len(shape) == 4 and shape[1] is not None and shape[1] == shape[2]
+    if not square or shape[0] not in (None, 1) or shape[3] not in (1, 3):
+        raise ModelError(f"{subject}: {shape}; expected one square image, (None, size, size, 1 or 3)")
 
 
 def parse_graph_file(path: Path, message: Any) -> Any:
@@ -168,7 +180,7 @@ def _as_function(
     body.node.extend(node for node in graph.node if node.name not in {*variables, node_name(image)})
     signature = [tf.TensorSpec(shape, tf.float32, name="image")]
 
-    @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]
     def answer(pixels: Any) -> Any:
         given = {image: pixels}
         for name, variable in variables.items():

@@ -7,7 +7,7 @@ saver).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ LOGIC: Mapping[str, Callable[..., bool]] = {
     "LogicalAnd": lambda left, right: left and right,
     "LogicalOr": lambda left, right: left or right,
 }
+CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 BRANCHES = {"If": "StatefulPartitionedCall", "StatelessIf": "PartitionedCall"}
 
 
@@ -101,7 +102,7 @@ class _Folding:
         elif node.op in ("Switch", "RefSwitch") and data[1] in self._known:
             self._switch(node, data[0], self._known[data[1]])
         elif node.op in BRANCHES and data[0] in self._known:
-            self._keep(_call_of_branch(node, self._known[data[0]]), data[1:])
+            self._call(node, _call_of_branch(node, self._known[data[0]]), data[1:])
         else:
             self._keep(node, data)
             self._evaluate(node, data)
@@ -112,6 +113,11 @@ class _Folding:
                 self._alias[f"{node.name}:{output}"] = data
             else:
                 self._dead.add(f"{node.name}:{output}")
+
+    def _call(self, node: Any, call: Any, data: list[str]) -> None:
+        for output in range(len(call.attr["Tout"].list.type)):
+            self._alias[f"{node.name}:{output}"] = f"{call.name}:{output}"
+        self._keep(call, data)
 
     def _merge(self, node: Any, data: list[str | None]) -> None:
         alive = [name for name in data if name is not None]
@@ -170,12 +176,38 @@ def _inputs(nodes: Mapping[str, Any], name: str, stop: str) -> Iterator[str]:
     return iter([] if name == stop else [node_name(other) for other in nodes[name].input])
 
 
+def called_functions(nodes: Iterable[Any], library: Any) -> list[Any]:
+    """The `FunctionDef`s that nodes call, also from inside of each other; raises `ModelError` for one missing."""
+    functions = {function.signature.name: function for function in library.function}
+    found: dict[str, Any] = {}
+    waiting = list(nodes)
+    while waiting:
+        node = waiting.pop()
+        name = node.attr["f"].func.name if node.op in CALLS else ""
+        if not name or name in found:
+            continue
+        if name not in functions:
+            raise ModelError(f"node {node.name}: calls {name!r}, which the file hasn't got")
+        found[name] = functions[name]
+        waiting.extend(functions[name].node_def)
+    return list(found.values())
+
+
 def _prune(graph: Any, nodes: Mapping[str, Any], output: str) -> Any:
-    pruned = type(graph)()
-    pruned.versions.CopyFrom(graph.versions)
-    pruned.library.CopyFrom(graph.library)
+    pruned = type(graph)(versions=graph.versions)
     pruned.node.extend(nodes_behind(nodes, output))
+    pruned.library.function.extend(called_functions(pruned.node, graph.library))
+    _check_call_names(pruned, graph)
     return pruned
+
+
+def _check_call_names(pruned: Any, graph: Any) -> None:
+    """Inlining a call makes nodes named ``call/node``; TensorFlow aborts the process when one exists already."""
+    ours = {node.name for node in pruned.node}
+    for call in (node.name for node in pruned.node if node.op in CALLS):
+        taken = [name for name in ours if name.startswith(f"{call}/")]
+        if taken or any(node.name == call and node.op not in CALLS for node in graph.node):
+            raise ModelError(f"node {call}: its name is also the beginning of others; expected unique names")
 
 
 def _check_placeholders(graph: Any, image: str, output: str) -> None:
@@ -201,8 +233,11 @@ def _false(node: Any) -> Any:
 
 
 def _call_of_branch(node: Any, taken: bool) -> Any:
-    """A call of the taken branch's function in place of an ``If``."""
-    call = type(node)(name=node.name, op=BRANCHES[node.op])
+    """A call of the taken branch's function in place of an ``If``.
+
+    It gets a name of its own: `tf.cond` has nodes named ``if/node`` that those of the function would clash with.
+    """
+    call = type(node)(name=f"{node.name}/taken", op=BRANCHES[node.op])
     for name in ("Tin", "Tout"):
         call.attr[name].CopyFrom(node.attr[name])
     call.attr["f"].CopyFrom(node.attr["then_branch" if taken else "else_branch"])

@@ -138,13 +138,6 @@ def _import(frozen: FrozenGraph, facts: Facts, kind: str, source: Path, files: I
 
 
 def _input_spec(shape: Shape, facts: Facts, subject: str) -> InputSpec:
-    if len(shape) == 4 and shape[1] in (1, 3) and shape[2] == shape[3] != shape[1]:
-        raise ModelError(
-            f"{subject}: {shape}, channels first; expected channels last, (None, H, W, channels)"
-        )
-    square = len(shape) == 4 and shape[1] is not None and shape[1] == shape[2]
-    if not square or shape[0] not in (None, 1) or shape[3] not in (1, 3):
-        raise ModelError(f"{subject}: {shape}; expected one square image, (None, size, size, 1 or 3)")
     _, size, _, channels = (int(length or 1) for length in shape)
     if facts.size not in (None, size):
         raise ModelError(f"{subject}: {shape}; the preset's network takes {facts.size} x {facts.size} pixels")

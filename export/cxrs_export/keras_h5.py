@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cxrs_edge.errors import ModelError
 from cxrs_edge.extras import import_extra
-from cxrs_export.frozen_graph import FrozenGraph, model_errors, with_constants
+from cxrs_export.frozen_graph import FrozenGraph, model_errors, require_square, with_constants
 
 if TYPE_CHECKING:
     import keras
@@ -26,6 +26,7 @@ def read_h5(path: Path) -> FrozenGraph:
                 f"inputs {model.input_names} and outputs {model.output_names}; "
                 "expected one image and the probabilities of the two levels"
             )
+        require_square(tuple(model.inputs[0].shape), f"{path}: input {model.inputs[0].name}")
         return _freeze(model)
 
 
@@ -34,7 +35,7 @@ def _freeze(model: keras.Model) -> FrozenGraph:
 
     image = model.inputs[0]
 
-    @tf.function(input_signature=[tf.TensorSpec(image.shape, tf.float32)])  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=[tf.TensorSpec(image.shape, tf.float32)], autograph=False)  # type: ignore[untyped-decorator]
     def answer(pixels: Any) -> Any:
         return model(pixels, training=False)
 

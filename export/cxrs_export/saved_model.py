@@ -13,6 +13,7 @@ from cxrs_export.frozen_graph import (
     model_errors,
     parameters_of,
     parse_graph_file,
+    require_square,
     with_constants,
 )
 from cxrs_export.graph_inference import node_name, nodes_behind
@@ -25,7 +26,7 @@ INITIALIZED = ("asset", "resource")
 
 def read_saved_model(folder: Path) -> FrozenGraph:
     """Freeze the signature ``serving_default``, or the only one; raises `ModelError`."""
-    import_extra("tensorflow", "export")
+    tf = import_extra("tensorflow", "export")
     path = folder / "saved_model.pb"
     meta = _meta_graph(path)
     name, image, output = _signature(meta, path)
@@ -33,7 +34,17 @@ def read_saved_model(folder: Path) -> FrozenGraph:
         variables = folder / "variables" / "variables"
         return freeze_graph(meta.graph_def, image.name, output.name, variables, path)
     _require_harmless(meta, output.name, path)
-    return _load(folder, name, image, output, path)
+    shape = tuple(None if dim.size < 0 else int(dim.size) for dim in image.tensor_shape.dim)
+    require_square(shape, f"{path}: input {image.name}")
+    with model_errors(path, "loaded"):
+        function = tf.saved_model.load(str(folder)).signatures[name]
+        return FrozenGraph(
+            function=with_constants(function),
+            image=image.name,
+            output=output.name,
+            shape=shape,
+            parameters=parameters_of(function),
+        )
 
 
 def _meta_graph(path: Path) -> Any:
@@ -67,27 +78,12 @@ def _signature(meta: Any, path: Path) -> tuple[str, Any, Any]:
 def _require_harmless(meta: Any, output: str, path: Path) -> None:
     nodes = {node.name: node for node in meta.graph_def.node}
     with model_errors(path, "read as a graph"):
-        behind = list(nodes_behind(nodes, node_name(output)))
-    require_arithmetic(behind, meta.graph_def.library, str(path))
+        behind = nodes_behind(nodes, node_name(output))
+        require_arithmetic(behind, meta.graph_def.library, str(path))
     kinds = {node.WhichOneof("kind") for node in meta.object_graph_def.nodes}
     found = sorted(kinds & set(INITIALIZED))
     if found:
         raise ModelError(
             f"{path}: holds objects of the kind {', '.join(found)}, whose initializers run while it loads; "
             "expected variables and functions only"
-        )
-
-
-def _load(folder: Path, name: str, image: Any, output: Any, path: Path) -> FrozenGraph:
-    import tensorflow as tf
-
-    with model_errors(path, "loaded"):
-        function = tf.saved_model.load(str(folder)).signatures[name]
-        shape = tuple(None if dim.size < 0 else int(dim.size) for dim in image.tensor_shape.dim)
-        return FrozenGraph(
-            function=with_constants(function),
-            image=image.name,
-            output=output.name,
-            shape=shape,
-            parameters=parameters_of(function),
         )

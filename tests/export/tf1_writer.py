@@ -1,0 +1,152 @@
+"""Writes TensorFlow 1 checkpoints like the released one: its tensor names, learning phase and batch norm.
+
+The network is a small cousin of COVID-Net CXR-S. Nobody's weights are in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+v1 = tf.compat.v1
+IMAGE, OUTPUT, PHASE = "input_1:0", "norm_dense_2/Softmax:0", "keras_learning_phase:0"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a graph is written: by which generation of TensorFlow, and for which size.
+
+    Attributes
+    ----------
+    resource_variables : ``VarHandleOp`` (since 1.11) or the older ``VariableV2``.
+    functional_conditions : ``If`` with functions, or the older ``Switch`` and ``Merge``.
+    phase_default : whether the learning phase has the default False, as the released scripts rely on.
+    channels, repeats : widths of the stages, blocks in each.
+    change : of the last feature map, to write what should be refused.
+    """
+
+    size: int = 64
+    resource_variables: bool = False
+    functional_conditions: bool = False
+    phase_default: bool = True
+    channels: tuple[int, ...] = (6,)
+    repeats: tuple[int, ...] = (1,)
+    classes: int = 2
+    change: Callable[[Any], Any] = tf.identity
+    seed: int = 3
+
+
+def write_checkpoint(prefix: Path, recipe: Recipe = Recipe()) -> Path:
+    """Write ``PREFIX.meta``, ``.index`` and ``.data-00000-of-00001`` with `tf.compat.v1.train.Saver`."""
+    prefix.parent.mkdir(parents=True, exist_ok=True)
+    with _control_flow(recipe.functional_conditions), tf.Graph().as_default():
+        build(recipe)
+        with v1.Session() as session:
+            session.run(v1.global_variables_initializer())
+            v1.train.Saver().save(session, str(prefix))
+    return prefix
+
+
+class _control_flow:
+    """The switch is global: put it back."""
+
+    def __init__(self, functional: bool) -> None:
+        self._functional = functional
+
+    def __enter__(self) -> None:
+        (v1.enable_control_flow_v2 if self._functional else v1.disable_control_flow_v2)()
+
+    def __exit__(self, *_: object) -> None:
+        v1.enable_control_flow_v2()
+
+
+def build(recipe: Recipe) -> Any:
+    """Add the network, a loss and an optimizer's step to the default graph; returns the probabilities."""
+    image = v1.placeholder(tf.float32, (None, recipe.size, recipe.size, 3), name="input_1")
+    if recipe.phase_default:
+        phase = v1.placeholder_with_default(False, (), name="keras_learning_phase")
+    else:
+        phase = v1.placeholder(tf.bool, (), name="keras_learning_phase")
+    made = _Layers(recipe, phase)
+    x = made.conv(image, 7, recipe.channels[0], "stem", stride=2)
+    x = tf.nn.max_pool2d(x, 2, 2, "VALID")
+    for stage, (channels, repeats) in enumerate(zip(recipe.channels, recipe.repeats, strict=True)):
+        x = made.conv(x, 1, channels, f"long_range_{stage}", stride=2)
+        for block in range(repeats):
+            x += made.block(x, channels, f"block_{stage}_{block}")
+    probabilities = made.head(recipe.change(made.dropout(x)))
+    made.training(probabilities)
+    return probabilities
+
+
+class _Layers:
+    def __init__(self, recipe: Recipe, phase: Any) -> None:
+        self._recipe, self._phase = recipe, phase
+        self._rng = np.random.default_rng(recipe.seed)
+
+    def variable(self, name: str, shape: tuple[int, ...], mean: float, spread: float) -> Any:
+        value = self._rng.normal(mean, spread, shape).astype(np.float32)
+        initializer = v1.random_normal_initializer(mean, spread, seed=len(name))
+        if value.size < 10_000:
+            initializer = v1.constant_initializer(value)
+        return v1.get_variable(
+            name, shape, tf.float32, initializer, use_resource=self._recipe.resource_variables
+        )
+
+    def conv(self, x: Any, kernel: int, filters: int, name: str, stride: int = 1) -> Any:
+        depth = int(x.shape[-1])
+        shape = (kernel, kernel, depth, filters)
+        weights = self.variable(f"{name}/kernel", shape, 0, (2 / (kernel * kernel * depth)) ** 0.5)
+        return tf.nn.relu(self.batch_norm(tf.nn.conv2d(x, weights, stride, "SAME"), name))
+
+    def block(self, x: Any, filters: int, name: str) -> Any:
+        x = self.conv(x, 1, max(filters // 2, 2), f"{name}/project")
+        weights = self.variable(f"{name}/depthwise", (3, 3, int(x.shape[-1]), 1), 0, 0.5)
+        x = tf.nn.depthwise_conv2d(x, weights, (1, 1, 1, 1), "SAME")
+        return self.conv(tf.nn.relu(self.batch_norm(x, name)), 1, filters, f"{name}/expand")
+
+    def batch_norm(self, x: Any, name: str) -> Any:
+        """As Keras builds it: two branches, by the learning phase."""
+        shape = (int(x.shape[-1]),)
+        gamma = self.variable(f"{name}/gamma", shape, 1, 0.1)
+        beta = self.variable(f"{name}/beta", shape, 0, 0.1)
+        mean = self.variable(f"{name}/moving_mean", shape, 0, 0.1)
+        variance = tf.abs(self.variable(f"{name}/moving_variance", shape, 1, 0.1))
+
+        def training() -> Any:
+            return v1.nn.fused_batch_norm(x, gamma, beta, is_training=True)[0]
+
+        def inference() -> Any:
+            return v1.nn.fused_batch_norm(x, gamma, beta, mean, variance, is_training=False)[0]
+
+        return tf.cond(self._phase, training, inference)
+
+    def dropout(self, x: Any) -> Any:
+        return tf.cond(self._phase, lambda: tf.nn.dropout(x, 0.5), lambda: tf.identity(x))
+
+    def head(self, x: Any) -> Any:
+        features = int(np.prod(x.shape[1:]))
+        x = tf.reshape(x, (-1, features))
+        kernel = self.variable("norm_dense_2/kernel", (features, self._recipe.classes), 0, 1)
+        with tf.name_scope("norm_dense_2/"):
+            normed = tf.math.l2_normalize(kernel, axis=0)
+            centred = x - tf.reduce_mean(x, axis=1, keepdims=True)
+            return tf.nn.softmax(tf.matmul(centred, normed, name="MatMul"), name="Softmax")
+
+    def training(self, probabilities: Any) -> None:
+        target = v1.placeholder(tf.float32, (None, self._recipe.classes), name="norm_dense_1_target")
+        loss = -tf.reduce_mean(tf.reduce_sum(target * tf.math.log(probabilities), axis=1))
+        v1.train.GradientDescentOptimizer(1e-3).minimize(loss)
+
+
+def run_graph(prefix: Path, images: Any, *, phase: bool = False, output: str = OUTPUT) -> Any:
+    """What TensorFlow itself answers: float32 images as the network takes them -> probabilities."""
+    with tf.Graph().as_default(), v1.Session() as session:
+        saver = v1.train.import_meta_graph(f"{prefix}.meta")
+        saver.restore(session, str(prefix))
+        return np.concatenate([session.run(output, {IMAGE: image[None], PHASE: phase}) for image in images])
