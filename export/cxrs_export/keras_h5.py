@@ -23,7 +23,7 @@ def read_h5(path: Path) -> FrozenGraph:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
         if len(model.inputs) != 1 or len(model.outputs) != 1:
             raise ModelError(
-                f"inputs {model.input_names} and outputs {model.output_names}; "
+                f"inputs {[image.name for image in model.inputs]} and outputs {model.output_names}; "
                 "expected one image and the probabilities of the two levels"
             )
         require_square(tuple(model.inputs[0].shape), f"{path}: input {model.inputs[0].name}")

@@ -37,7 +37,10 @@ def read_saved_model(folder: Path) -> FrozenGraph:
     shape = tuple(None if dim.size < 0 else int(dim.size) for dim in image.tensor_shape.dim)
     require_square(shape, f"{path}: input {image.name}")
     with model_errors(path, "loaded"):
-        function = tf.saved_model.load(str(folder)).signatures[name]
+        loaded = tf.saved_model.load(
+            str(folder)
+        )  # Its functions hold their variables by weak references only.
+        function = loaded.signatures[name]
         return FrozenGraph(
             function=with_constants(function),
             image=image.name,

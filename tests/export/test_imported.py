@@ -178,7 +178,7 @@ def no_image(path: Path) -> None:
 @pytest.mark.parametrize(
     ("write", "message"),
     [
-        (lambda path: None, "no such file; expected an .h5 file"),
+        (Path.mkdir, "no such file; expected an .h5 file"),
         (lambda_layer, r"can't be read as a Keras model: .*[Ll]ambda"),
         (truncated, "can't be read as a Keras model"),
         (garbage, "can't be read as a Keras model"),
