@@ -38,7 +38,7 @@ def run(*arguments: object) -> Result:
 @pytest.fixture(scope="module")
 def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """480 x 480, as the preset wants it."""
-    return write_checkpoint(tmp_path_factory.mktemp("COVIDNet-CXR-S") / "model", Recipe(size=480))
+    return write_checkpoint(tmp_path_factory.mktemp("COVIDNet-CXR-S") / "model", Recipe(size=480, bias=-4.1))
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +71,7 @@ def expected(released: Path, scans: list[Path]) -> Any:
     return run_graph(released, [image.astype(np.float32) / 255 for image in images])[:, 0]
 
 
-def test_all_files_are_written_and_what_was_assumed_is_said(
-    exported: tuple[Path, Result], released: Path
-) -> None:
+def test_all_files_are_written_and_what_was_assumed_is_said(exported: tuple[Path, Result]) -> None:
     folder, result = exported
     assert result.exit_code == 0, result.output
     assert sorted(path.name for path in folder.iterdir()) == [*FILES, "export.json"]
@@ -106,7 +104,7 @@ def test_float_files_answer_as_the_graph(
     grader = Grader.open(exported[0] / f"covidnet-cxr-s-float32.{entry.kind}", engine=entry.name)
     found = [grader.grade(path).probabilities["level2"] for path in scans]
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    assert np.ptp(expected) > 0.1
+    assert np.ptp(expected) > 0.25
 
 
 @pytest.mark.parametrize("kind", ["tflite", "onnx"])
@@ -115,7 +113,8 @@ def test_int8_files_answer_nearly_so(
 ) -> None:
     grader = Grader.open(exported[0] / f"covidnet-cxr-s-int8.{kind}")
     found = np.array([grader.grade(path).probabilities["level2"] for path in scans])
-    assert 1e-5 < np.abs(found - expected).max() < 0.05
+    assert 1e-5 < np.abs(found - expected).max() < 0.15
+    assert np.ptp(expected) > 0.25
 
 
 def test_predict_maps_the_labels(exported: tuple[Path, Result], scans: list[Path], expected: Any) -> None:

@@ -27,6 +27,7 @@ class Recipe:
     functional_conditions : ``If`` with functions, or the older ``Switch`` and ``Merge``.
     phase_default : whether the learning phase has the default False, as the released scripts rely on.
     channels, repeats : widths of the stages, blocks in each.
+    bias : of the first logit, so that drawn phantoms get either level.
     change : of the last feature map, to write what should be refused.
     """
 
@@ -37,6 +38,7 @@ class Recipe:
     channels: tuple[int, ...] = (6,)
     repeats: tuple[int, ...] = (1,)
     classes: int = 2
+    bias: float = 2.15
     change: Callable[[Any], Any] = tf.identity
     seed: int = 3
 
@@ -136,7 +138,9 @@ class _Layers:
         with tf.name_scope("norm_dense_2/"):
             normed = tf.math.l2_normalize(kernel, axis=0)
             centred = x - tf.reduce_mean(x, axis=1, keepdims=True)
-            return tf.nn.softmax(tf.matmul(centred, normed, name="MatMul"), name="Softmax")
+            bias = [self._recipe.bias, *[0.0] * (self._recipe.classes - 1)]
+            logits = 2 * tf.matmul(centred, normed, name="MatMul")
+            return tf.nn.softmax(logits + bias, name="Softmax")
 
     def training(self, probabilities: Any) -> None:
         target = v1.placeholder(tf.float32, (None, self._recipe.classes), name="norm_dense_1_target")
