@@ -8,6 +8,7 @@ saver).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 import numpy as np
@@ -177,20 +178,31 @@ def _inputs(nodes: Mapping[str, Any], name: str, stop: str) -> Iterator[str]:
 
 
 def called_functions(nodes: Iterable[Any], library: Any) -> list[Any]:
-    """The `FunctionDef`s that nodes call, also from inside of each other; raises `ModelError` for one missing."""
+    """The `FunctionDef`s that nodes call, also from inside of each other.
+
+    Raises `ModelError` for one that is missing, or that calls itself: TensorFlow would recurse until it crashes.
+    """
     functions = {function.signature.name: function for function in library.function}
-    found: dict[str, Any] = {}
-    waiting = list(nodes)
+    calls: dict[str, set[str]] = {}
+    waiting = list(_called_names(nodes))
     while waiting:
-        node = waiting.pop()
-        name = node.attr["f"].func.name if node.op in CALLS else ""
-        if not name or name in found:
-            continue
+        name = waiting.pop()
         if name not in functions:
-            raise ModelError(f"node {node.name}: calls {name!r}, which the file hasn't got")
-        found[name] = functions[name]
-        waiting.extend(functions[name].node_def)
-    return list(found.values())
+            raise ModelError(f"function {name!r}: called, but the file hasn't got it")
+        if name not in calls:
+            calls[name] = set(_called_names(functions[name].node_def))
+            waiting.extend(calls[name])
+    try:
+        ordered = list(TopologicalSorter(calls).static_order())
+    except CycleError as error:
+        raise ModelError(
+            f"functions {', '.join(error.args[1])}: call themselves; expected none to"
+        ) from error
+    return [functions[name] for name in ordered]
+
+
+def _called_names(nodes: Iterable[Any]) -> Iterator[str]:
+    return (node.attr["f"].func.name for node in nodes if node.op in CALLS)
 
 
 def _prune(graph: Any, nodes: Mapping[str, Any], output: str) -> Any:

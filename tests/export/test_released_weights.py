@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from PIL import Image
 pytest.importorskip("tensorflow")
 
 import keras
-from tf1_writer import IMAGE, OUTPUT, Recipe, run_graph, write_checkpoint
+from tf1_writer import IMAGE, OUTPUT, Recipe, run_graph, write_as_tf1, write_checkpoint
 
 from cxrs_bench.phantom import draw_phantom, varied_phantoms
 from cxrs_edge.cli import main
@@ -23,6 +24,9 @@ from cxrs_edge.grader import Grader
 from cxrs_edge.image import read_file, read_image
 from cxrs_edge.model_file import read_model_file
 from cxrs_edge.prepare import InputSpec, prepare
+from cxrs_export.cli_export import released_checkpoint
+from cxrs_export.keras_file import load_model
+from cxrs_export.network import resize_network
 
 SPEC = InputSpec(size=480, channels=3, crop_top=0.08)
 FILES = tuple(
@@ -60,7 +64,7 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("scans")
     paths = [folder / f"scan{number:02}.png" for number in range(20)]
     for path, phantom in zip(paths, varied_phantoms(20, seed=4), strict=True):
-        Image.fromarray(draw_phantom(phantom)).save(path)
+        Image.fromarray(draw_phantom(replace(phantom, width=500, height=560))).save(path)
     return paths
 
 
@@ -180,3 +184,24 @@ def test_labels_that_are_no_levels(small: Path) -> None:
     result = run("--checkpoint", small, "--labels", "positive,negative")
     assert result.exit_code == 1
     assert "Error: labels 'positive,negative'; expected level1,level2 in the order" in result.stderr
+
+
+@pytest.mark.slow
+def test_the_whole_network(scans: list[Path], tmp_path: Path) -> None:
+    """COVID-Net CXR-S with the weights of this repository and the published head, as the authors' files are."""
+    model = resize_network(load_model(released_checkpoint())[0], 480, head="flatten")
+    prefix = write_as_tf1(model, tmp_path / "model")
+    options = ("--quantize", "--calibration-images", "20", "--verification-images", "20")
+    result = run("--checkpoint", prefix, "-o", tmp_path / "out", *options)
+    assert result.exit_code == 0, result.output
+    assert f"{model.count_params():,} parameters" in result.stdout
+    pixels = [prepare(read_image(read_file(path), name=path.name), SPEC) for path in scans]
+    expected = [float(model.predict_on_batch(image.astype(np.float32))[0, 1]) for image in pixels]
+    assert np.ptp(expected) > 0.25
+    # So deep a network rounds: TensorFlow's own graph and Keras forms of it differ by 2e-5.
+    graph = run_graph(prefix, [image[0].astype(np.float32) / 255 for image in pixels])[:, 0]
+    np.testing.assert_allclose(graph, expected, atol=1e-4)
+    for entry in ENGINES:
+        grader = Grader.open(tmp_path / "out" / f"covidnet-cxr-s-float32.{entry.kind}", engine=entry.name)
+        found = [grader.grade(path).probabilities["level2"] for path in scans]
+        np.testing.assert_allclose(found, graph, atol=1e-4)

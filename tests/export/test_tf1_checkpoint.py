@@ -273,6 +273,26 @@ def test_code_within_the_branch_of_inference_is_found(tmp_path: Path) -> None:
         read(prefix)
 
 
+def test_a_function_that_calls_itself_is_refused(tmp_path: Path) -> None:
+    """TensorFlow dies of it, with the process."""
+    prefix = write_checkpoint(tmp_path / "model", Recipe(functional_conditions=True))
+
+    def recurse(meta: Any) -> None:
+        condition = named(meta, "cond")
+        name = condition.attr["else_branch"].func.name
+        branch = next(f for f in meta.graph_def.library.function if f.signature.name == name)
+        again = branch.node_def.add(name="again", op="StatefulPartitionedCall")
+        again.input.extend(argument.name for argument in branch.signature.input_arg)
+        again.attr["Tin"].CopyFrom(condition.attr["Tin"])
+        again.attr["Tout"].CopyFrom(condition.attr["Tout"])
+        again.attr["f"].func.name = name
+        branch.ret[branch.signature.output_arg[0].name] = "again:output:0"
+
+    edit_graph(prefix, recurse)
+    with pytest.raises(ModelError, match=r"functions \S+, \S+: call themselves"):
+        read(prefix)
+
+
 def test_the_saver_of_the_graph_is_not_run(copy: Path, pixels: Any, tmp_path: Path) -> None:
     """`Saver.restore` would run whatever node the meta graph names."""
     expected = read(copy).model.predict_on_batch(pixels[:2])

@@ -113,20 +113,14 @@ class _Layers:
         return self.conv(tf.nn.relu(self.batch_norm(x, name)), 1, filters, f"{name}/expand")
 
     def batch_norm(self, x: Any, name: str) -> Any:
-        """As Keras builds it: two branches, by the learning phase."""
         shape = (int(x.shape[-1]),)
-        gamma = self.variable(f"{name}/gamma", shape, 1, 0.1)
-        beta = self.variable(f"{name}/beta", shape, 0, 0.1)
-        mean = self.variable(f"{name}/moving_mean", shape, 0, 0.1)
-        variance = tf.abs(self.variable(f"{name}/moving_variance", shape, 1, 0.1))
-
-        def training() -> Any:
-            return v1.nn.fused_batch_norm(x, gamma, beta, is_training=True)[0]
-
-        def inference() -> Any:
-            return v1.nn.fused_batch_norm(x, gamma, beta, mean, variance, is_training=False)[0]
-
-        return tf.cond(self._phase, training, inference)
+        weights = [
+            self.variable(f"{name}/gamma", shape, 1, 0.1),
+            self.variable(f"{name}/beta", shape, 0, 0.1),
+            self.variable(f"{name}/moving_mean", shape, 0, 0.1),
+            tf.abs(self.variable(f"{name}/moving_variance", shape, 1, 0.1)),
+        ]
+        return _batch_norm(x, weights, 1e-3, self._phase)
 
     def dropout(self, x: Any) -> Any:
         return tf.cond(self._phase, lambda: tf.nn.dropout(x, 0.5), lambda: tf.identity(x))
@@ -154,3 +148,64 @@ def run_graph(prefix: Path, images: Any, *, phase: bool = False, output: str = O
         saver = v1.train.import_meta_graph(f"{prefix}.meta")
         saver.restore(session, str(prefix))
         return np.concatenate([session.run(output, {IMAGE: image[None], PHASE: phase}) for image in images])
+
+
+def write_as_tf1(model: Any, prefix: Path) -> Path:
+    """Write a network of `cxrs_export.network` as the released one is: level 2 first, 0..1, its tensor names."""
+    numbers = {layer.name: layer.get_weights() for layer in model.layers}  # no graph around them yet
+    with _control_flow(False), tf.Graph().as_default():
+        image = v1.placeholder(tf.float32, model.input_shape, name="input_1")
+        phase = v1.placeholder_with_default(False, (), name="keras_learning_phase")
+        tensors = {model.inputs[0].name: image}
+        values: dict[Any, Any] = {}
+        for layer in model.layers[1:]:
+            given = [tensors[t._keras_history.operation.name] for t in tf.nest.flatten(layer.input)]
+            tensors[layer.name] = _as_tf1(layer, given, phase, numbers[layer.name], values)
+        with v1.Session() as session:
+            session.run(v1.global_variables_initializer(), values)
+            v1.train.Saver().save(session, str(prefix))
+    return prefix
+
+
+def _as_tf1(layer: Any, given: list[Any], phase: Any, numbers: list[Any], values: dict[Any, Any]) -> Any:
+    """One layer; the values of its variables are fed to their initializers, to keep them out of the graph."""
+
+    def variable(weight: Any, value: Any) -> Any:
+        start = v1.placeholder(tf.float32, value.shape, name=f"start/{layer.name}")
+        values[start] = value[:, ::-1] if layer.name == "logits" else value
+        return v1.get_variable(f"{layer.name}/{weight.name}", initializer=start, use_resource=False)
+
+    x, kind = given[0], type(layer).__name__
+    weights = [variable(*pair) for pair in zip(layer.weights, numbers, strict=True)]
+    if kind == "Conv2D":
+        return tf.nn.conv2d(x, weights[0], layer.strides, layer.padding.upper())
+    if kind == "DepthwiseConv2D":
+        strides = (1, *layer.strides, 1)
+        return tf.nn.depthwise_conv2d(x, weights[0], strides, layer.padding.upper())
+    if kind == "BatchNormalization":
+        return _batch_norm(x, weights, layer.epsilon, phase)
+    if kind == "Dense":
+        return tf.matmul(x, weights[0], name="norm_dense_2/MatMul")
+    simple = {
+        "Rescaling": lambda: x,
+        "Identity": lambda: x,
+        "ReLU": lambda: tf.nn.relu(x),
+        "MaxPooling2D": lambda: tf.nn.max_pool2d(x, 2, 2, "VALID"),
+        "Add": lambda: tf.add_n(given),
+        "Flatten": lambda: tf.reshape(x, (-1, int(np.prod(x.shape[1:])))),
+        "Softmax": lambda: tf.nn.softmax(x, name="norm_dense_2/Softmax"),
+    }
+    return simple[kind]()
+
+
+def _batch_norm(x: Any, weights: list[Any], epsilon: float, phase: Any) -> Any:
+    """As Keras builds it: two branches, by the learning phase."""
+    gamma, beta, mean, variance = weights
+
+    def training() -> Any:
+        return v1.nn.fused_batch_norm(x, gamma, beta, epsilon=epsilon, is_training=True)[0]
+
+    def inference() -> Any:
+        return v1.nn.fused_batch_norm(x, gamma, beta, mean, variance, epsilon, is_training=False)[0]
+
+    return tf.cond(phase, training, inference)
