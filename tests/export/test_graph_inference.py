@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 pytest.importorskip("tensorflow")
 
 import tensorflow as tf
+from tensorflow.python.framework import op_def_registry
 
 from cxrs_edge.errors import ModelError
 from cxrs_export.graph_inference import inference_graph
-from cxrs_export.graph_purity import require_arithmetic
+from cxrs_export.graph_purity import ALLOWED, ARITHMETIC, require_arithmetic
 
 v1 = tf.compat.v1
 
@@ -132,6 +133,15 @@ def test_a_condition_on_the_image_is_refused() -> None:
     pruned, _ = inference_graph(graph_of(build), "image:0", "output:0")
     with pytest.raises(ModelError, match=r"a\.meta: node cond/\S+ has the operation (Switch|Merge)"):
         require_arithmetic(pruned.node, pruned.library, "a.meta")
+
+
+def test_what_is_allowed_has_no_side_effects() -> None:
+    """By TensorFlow's registry, but for variables, whose reads count as stateful, and calls, which are looked into."""
+    stateful = {name for name in ALLOWED if op_def_registry.get(name).is_stateful}
+    assert stateful == {"Variable", "VariableV2", "VarHandleOp", "ReadVariableOp", "StatefulPartitionedCall"}
+    for name in ARITHMETIC:
+        arguments = (*op_def_registry.get(name).input_arg, *op_def_registry.get(name).output_arg)
+        assert tf.string.as_datatype_enum not in {argument.type for argument in arguments}
 
 
 CONDITIONS = st.recursive(

@@ -16,12 +16,11 @@ pytest.importorskip("tensorflow")
 
 import keras
 import tensorflow as tf
-from tf1_writer import IMAGE, OUTPUT, Recipe, build, run_graph, write_checkpoint
+from tf1_writer import IMAGE, OUTPUT, Recipe, build, drawn_pixels, run_graph, write_checkpoint
 
 from cxrs_edge.errors import ModelError
 from cxrs_edge.prepare import InputSpec
 from cxrs_export.imported import PRESETS, Facts, import_model
-from cxrs_export.representative import phantom_set
 
 FACTS = Facts(input_range="0..1", labels=("level1", "level2"))
 v1 = tf.compat.v1
@@ -29,7 +28,7 @@ v1 = tf.compat.v1
 
 @pytest.fixture(scope="module")
 def pixels() -> Any:
-    return np.concatenate(phantom_set(InputSpec(size=64), 20).pixels).astype(np.float32)
+    return drawn_pixels()
 
 
 def small(activation: str | None = "softmax", outputs: int = 1) -> keras.Model:

@@ -15,12 +15,11 @@ from hypothesis import strategies as st
 pytest.importorskip("tensorflow")
 
 import tensorflow as tf
-from tf1_writer import IMAGE, OUTPUT, Recipe, run_graph, write_checkpoint
+from tf1_writer import IMAGE, OUTPUT, Recipe, drawn_pixels, run_graph, write_checkpoint
 
 from cxrs_edge.errors import ModelError
 from cxrs_edge.prepare import InputSpec
 from cxrs_export.imported import Facts, import_checkpoint
-from cxrs_export.representative import phantom_set
 
 FACTS = Facts(input_range="0..1", labels=("level2", "level1"))
 v1 = tf.compat.v1
@@ -40,8 +39,7 @@ def copy(checkpoint: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def pixels() -> Any:
-    """20 drawn phantoms, 20 x 64 x 64 x 3, 0..255."""
-    return np.concatenate(phantom_set(InputSpec(size=64), 20).pixels).astype(np.float32)
+    return drawn_pixels()
 
 
 def edit_graph(prefix: Path, change: Callable[[Any], None]) -> Path:

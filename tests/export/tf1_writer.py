@@ -6,12 +6,16 @@ The network is a small cousin of COVID-Net CXR-S. Nobody's weights are in it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+from cxrs_bench.phantom import draw_phantom, varied_phantoms
+from cxrs_edge.image import GrayImage
+from cxrs_edge.prepare import InputSpec, prepare
 
 v1 = tf.compat.v1
 IMAGE, OUTPUT, PHASE = "input_1:0", "norm_dense_2/Softmax:0", "keras_learning_phase:0"
@@ -140,6 +144,14 @@ class _Layers:
         target = v1.placeholder(tf.float32, (None, self._recipe.classes), name="norm_dense_1_target")
         loss = -tf.reduce_mean(tf.reduce_sum(target * tf.math.log(probabilities), axis=1))
         v1.train.GradientDescentOptimizer(1e-3).minimize(loss)
+
+
+def drawn_pixels(count: int = 20, size: int = 64) -> Any:
+    """Drawn phantoms as the runtime prepares them, count x size x size x 3, 0..255."""
+    phantoms = varied_phantoms(count, seed=4)
+    drawn = (draw_phantom(replace(phantom, width=120, height=130)) for phantom in phantoms)
+    images = (GrayImage(pixels=x, name="phantom", format="drawn", size=(120, 130)) for x in drawn)
+    return np.concatenate([prepare(image, InputSpec(size=size)) for image in images]).astype(np.float32)
 
 
 def run_graph(prefix: Path, images: Any, *, phase: bool = False, output: str = OUTPUT) -> Any:
