@@ -136,7 +136,7 @@ def test_a_condition_on_the_image_is_refused() -> None:
 
 
 def test_what_is_allowed_has_no_side_effects() -> None:
-    """By TensorFlow's registry, but for variables, whose reads count as stateful, and calls, which are looked into."""
+    """By TensorFlow's registry; reads of variables count as stateful, calls are looked into."""
     stateful = {name for name in ALLOWED if op_def_registry.get(name).is_stateful}
     assert stateful == {"Variable", "VariableV2", "VarHandleOp", "ReadVariableOp", "StatefulPartitionedCall"}
     for name in ARITHMETIC:
