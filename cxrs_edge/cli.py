@@ -48,7 +48,7 @@ COMMANDS: Mapping[str, Lazy] = {
     "evaluate": Lazy("cxrs_export.cli", "bench", "Judge a model or predictions on labelled X-rays."),
     "pretrain": Lazy("cxrs_export.cli_train", "export", "Pretrain the network on thousands of X-rays."),
     "train": Lazy("cxrs_export.cli_train", "export", "Train the network on labelled X-rays."),
-    "export": Lazy("cxrs_export.cli", "export", "Convert a Keras model to verified TFLite and ONNX files."),
+    "export": Lazy("cxrs_export.cli_export", "export", "Convert a model to verified TFLite and ONNX files."),
     "complexity": Lazy("cxrs_export.cli_complexity", "bench", "Count parameters and MACs of model files."),
     "phantom": Lazy("cxrs_bench.cli", "bench", "Draw a chest phantom to try things with."),
 }

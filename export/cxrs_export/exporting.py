@@ -47,6 +47,9 @@ class ExportPlan:
     verification : images that every file is compared on with the Keras model.
     limits : how far a file may be from it.
     accuracy : figures for the card, as `cxrs-edge evaluate --format json` writes them.
+    labels : order of the columns of the model's ``probabilities``.
+    licence : of the weights, for the card.
+    network : what it is, for the card; None says it is ours.
     """
 
     name: str
@@ -54,6 +57,9 @@ class ExportPlan:
     calibration: RepresentativeSet | None = None
     limits: Limits = field(default_factory=Limits)
     accuracy: Mapping[str, Any] | None = None
+    labels: tuple[str, ...] = LABELS
+    licence: str = LICENCE
+    network: str | None = None
 
     def __post_init__(self) -> None:
         if not self.name or self.name != Path(self.name).name:
@@ -75,7 +81,7 @@ def export_files(
     Raises `VerificationError` when a file misses the limits, `CxrsError` when a converter fails or the folder
     can't be written.
     """
-    expected = keras_level2(model, plan.verification.pixels)
+    expected = keras_level2(model, plan.verification.pixels, plan.labels)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".unverified-", dir=folder) as hidden:
@@ -133,15 +139,16 @@ def _card(
             "calibration_source": plan.calibration.source,
             "calibration_ids": list(plan.calibration.ids),
         }
+    ours = f"COVID-Net CXR-S ({model.name}), {model.count_params():,} parameters"
     return ModelCard(
         name=plan.name,
         version=__version__,
-        network=f"COVID-Net CXR-S ({model.name}), {model.count_params():,} parameters",
+        network=plan.network or ours,
         precision=precision,
         input=provenance.input,
         outputs=OUTPUTS,
-        labels=LABELS,
-        licence=LICENCE,
+        labels=plan.labels,
+        licence=plan.licence,
         intended_use=INTENDED_USE,
         base_bytes=0,
         sha256="",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrs_edge.card import LABELS
 from cxrs_edge.engines.registry import ENGINES, choose_engine, open_engine
 from cxrs_edge.errors import VerificationError
 from cxrs_edge.model_file import read_model_file
@@ -74,9 +75,12 @@ class FileCheck:
         return asdict(self)
 
 
-def keras_level2(model: keras.Model, pixels: Sequence[Pixels]) -> NDArray[np.float64]:
-    """Probability of level 2 of each image, N, by the Keras model."""
-    rows = [np.asarray(model.predict_on_batch(p.astype(np.float32)))[0, 1] for p in pixels]
+def keras_level2(
+    model: keras.Model, pixels: Sequence[Pixels], labels: tuple[str, ...] = LABELS
+) -> NDArray[np.float64]:
+    """Probability of level 2 of each image, N, by the Keras model whose columns are `labels`."""
+    column = labels.index("level2")
+    rows = [np.asarray(model.predict_on_batch(p.astype(np.float32)))[0, column] for p in pixels]
     return np.array(rows, np.float64)
 
 

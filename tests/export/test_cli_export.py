@@ -20,7 +20,7 @@ from cxrs_edge.cli import main
 from cxrs_edge.engines.registry import ENGINES
 from cxrs_edge.model_file import read_model_file
 from cxrs_edge.prepare import InputSpec
-from cxrs_export import cli, exporting, network, representative
+from cxrs_export import cli_export, exporting, network
 from cxrs_export.exporting import ExportPlan
 from cxrs_export.keras_file import Provenance, save_model
 from cxrs_export.network import Widths, build_network
@@ -133,7 +133,7 @@ def test_phantoms_where_no_set_is_named(small: Path, tmp_path: Path, monkeypatch
         drawn.append(chosen.ids)
         return chosen
 
-    monkeypatch.setattr(representative, "phantom_set", draw)
+    monkeypatch.setattr(cli_export, "phantom_set", draw)
     options = ("--quantize", "--calibration-images", "2", "--verification-images", "1", *LOOSE)
     result = run("export", small, "-o", tmp_path, *options)
     assert result.exit_code == 0, result.output
@@ -285,7 +285,9 @@ def test_not_a_keras_model(tmp_path: Path) -> None:
 
 
 def test_without_model_outside_of_a_clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "__file__", str(tmp_path / "site-packages" / "cxrs_export" / "cli.py"))
+    monkeypatch.setattr(
+        cli_export, "__file__", str(tmp_path / "site-packages" / "cxrs_export" / "cli_export.py")
+    )
     result = run("export", "-o", tmp_path / "out")
     assert result.exit_code == 1
     assert "no MODEL named, and the released checkpoint is only in a clone" in result.stderr
