@@ -20,7 +20,7 @@ from cxrs_edge.cli import main
 from cxrs_edge.engines.registry import ENGINES
 from cxrs_edge.model_file import read_model_file
 from cxrs_edge.prepare import InputSpec
-from cxrs_export import cli_export, exporting, network
+from cxrs_export import cli_export, network
 from cxrs_export.exporting import ExportPlan
 from cxrs_export.keras_file import Provenance, save_model
 from cxrs_export.network import Widths, build_network
@@ -199,7 +199,7 @@ def test_limits_are_wider_on_phantoms_unless_given(
         plans.append(plan)
         return []
 
-    monkeypatch.setattr(exporting, "export_files", export_files)
+    monkeypatch.setattr(cli_export, "export_files", export_files)
     chosen = ("--calibration", tiny_set) if calibration else ()
     result = run("export", small, "-o", tmp_path, "--verification-images", "1", *chosen, *options)
     assert result.exit_code == 0, result.output
