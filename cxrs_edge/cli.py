@@ -152,7 +152,7 @@ def predict(
     threads: int | None,
     style: Style,
 ) -> None:
-    """Grade PNG, JPEG, TIFF or BMP X-rays of the chest, seen from the front.
+    """Grade PNG, JPEG, TIFF, BMP or DICOM X-rays of the chest, seen from the front.
 
     One result for each image, in the order given, as soon as it is there. A folder stands for the images in
     it and below it, sorted. A bad file doesn't stop the others: the exit status is 0 if every input got an
