@@ -20,12 +20,12 @@ from cxrs_edge.image import MAX_PIXELS, MIN_SIDE
 Stored = NDArray[np.uint8] | NDArray[np.uint16]
 """H x W: the bits of each stored value, without what else the file may keep beside them; signed ones are in
 two's complement of that many bits."""
-Codec = Literal["dicomrle", "jpeg8", "jpegls", "jpeg2k"]
+Codec = Literal["packbits", "jpeg8", "jpegls", "jpeg2k"]
 
 NATIVE = (uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.DeflatedExplicitVRLittleEndian,
           uid.ExplicitVRBigEndian)  # fmt: skip
 CODECS: dict[str, Codec] = {
-    uid.RLELossless: "dicomrle",
+    uid.RLELossless: "packbits",
     uid.JPEGBaseline8Bit: "jpeg8",
     uid.JPEGExtended12Bit: "jpeg8",
     uid.JPEGLossless: "jpeg8",
@@ -40,6 +40,10 @@ CODECS: dict[str, Codec] = {
 }
 """Transfer syntax -> imagecodecs' name of what decodes it."""
 END_OF_IMAGE = b"\xff\xd9"
+PADDING = b"\0\xff"
+"""What encoders put behind a compressed image to make its length even."""
+RLE_SLACK = 256
+"""Bytes that a run-length segment may unpack to beyond its pixels: its padding, read as a run."""
 START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 """Markers of JPEG (ITU T.81, table B.1) and JPEG-LS (T.87) after which the size stands."""
 STANDALONE = (0x01, *range(0xD0, 0xD9))
@@ -135,8 +139,8 @@ def _decompress(frame: bytes, pixel_format: PixelFormat) -> Stored:
     if pixel_format.shift:
         raise Refusal("compressed pixels that leave low bits unused; export it uncompressed")
     imagecodecs = import_extra("imagecodecs", "dicom")
-    if codec == "dicomrle":
-        return _unpack_rle(frame, pixel_format, imagecodecs.dicomrle_decode)
+    if codec == "packbits":
+        return _unpack_rle(frame, pixel_format, imagecodecs.packbits_decode)
     _check_codestream(frame, codec, pixel_format)
     try:
         pixels: NDArray[Any] = getattr(imagecodecs, f"{codec}_decode")(frame)
@@ -148,14 +152,25 @@ def _decompress(frame: bytes, pixel_format: PixelFormat) -> Stored:
 
 
 def _unpack_rle(frame: bytes, pixel_format: PixelFormat, unpack: Callable[..., Any]) -> Stored:
-    dtype = np.dtype(f"<u{pixel_format.allocated // 8}")
-    # A buffer of the promised size bounds what a run-length bomb can unpack to.
-    out = np.zeros(pixel_format.rows * pixel_format.columns, dtype)
-    try:
-        unpack(frame, dtype, out=out)
-    except (RuntimeError, ValueError) as error:
-        raise Refusal(f"damaged pixel data ({error}); copy it again from where it was made") from error
-    return cast(Stored, out.reshape(pixel_format.rows, pixel_format.columns))
+    """PS3.5, annex G: a segment for each byte of a pixel, the highest first; each is unpacked to what is promised."""
+    count, planes = pixel_format.rows * pixel_format.columns, pixel_format.allocated // 8
+    header = struct.unpack("<16I", frame[:64].ljust(64, b"\0"))
+    if header[0] != planes:
+        raise Refusal(
+            f"damaged pixel data ({header[0]} run-length segments, expected {planes}); copy it again"
+        )
+    pixels = np.empty((count, planes), np.uint8)
+    ends = (*header[2 : planes + 1], len(frame))
+    for plane, (start, end) in enumerate(zip(header[1 : planes + 1], ends, strict=True)):
+        try:
+            unpacked = unpack(frame[start:end], out=count + RLE_SLACK)
+        except (RuntimeError, ValueError) as error:
+            raise Refusal(f"damaged pixel data ({error}); copy it again from where it was made") from error
+        if len(unpacked) < count:
+            raise Refusal("its compressed pixels end too early; copy the whole file again")
+        pixels[:, plane] = np.frombuffer(unpacked, np.uint8, count)
+    native = pixels.view(f">u{planes}").astype(f"u{planes}")
+    return cast(Stored, native.reshape(pixel_format.rows, pixel_format.columns))
 
 
 def _check_codestream(frame: bytes, codec: Codec, pixel_format: PixelFormat) -> None:
@@ -166,7 +181,7 @@ def _check_codestream(frame: bytes, codec: Codec, pixel_format: PixelFormat) -> 
             f"compressed pixels of another size or none; expected {pixel_format.columns} x {pixel_format.rows} "
             "as in the header; export it again"
         )
-    if not frame.rstrip(b"\0").endswith(END_OF_IMAGE):
+    if not frame.rstrip(PADDING).endswith(END_OF_IMAGE):
         raise Refusal("its compressed pixels end too early; copy the whole file again")
 
 

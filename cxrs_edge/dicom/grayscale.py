@@ -134,11 +134,14 @@ def _apply_window(values: Values, window: Window) -> Values:
 
 
 def _is_inverted(dataset: Dataset) -> bool:
-    """MONOCHROME1 and shape INVERSE say the same thing (PS3.3, C.8.11.3.1.2): together they invert once."""
-    return (
-        word(dataset, "PhotometricInterpretation") == "MONOCHROME1"
-        or word(dataset, "PresentationLUTShape") == "INVERSE"
-    )
+    """MONOCHROME1 and shape INVERSE say the same thing (PS3.3, C.8.11.3.1.2): together they invert once.
+
+    Where they contradict each other the shape decides, as in dcmtk and dcm4che.
+    """
+    shape = word(dataset, "PresentationLUTShape")
+    if shape in ("INVERSE", "IDENTITY"):
+        return shape == "INVERSE"
+    return word(dataset, "PhotometricInterpretation") == "MONOCHROME1"
 
 
 def _padding(dataset: Dataset, pixel_format: PixelFormat) -> tuple[int, int] | None:
@@ -174,17 +177,13 @@ def _note_choices(dataset: Dataset, voi: Window | LookupTable | None) -> tuple[s
     count = luts if isinstance(voi, LookupTable) else windows
     if count > 1:
         notes += (f"{count} {'VOI LUTs' if luts else 'windows'} in the file; the first was used",)
-    if _contradicts_itself(dataset):
+    inverted = _is_inverted(dataset)
+    if inverted != (word(dataset, "PhotometricInterpretation") == "MONOCHROME1"):
         notes += (
-            "Photometric Interpretation and Presentation LUT Shape contradict each other; it was inverted",
+            "Photometric Interpretation and Presentation LUT Shape contradict each other; the picture "
+            f"was {'inverted' if inverted else 'not inverted'}, as the latter says",
         )
     return notes
-
-
-def _contradicts_itself(dataset: Dataset) -> bool:
-    shape = word(dataset, "PresentationLUTShape")
-    expected = "INVERSE" if word(dataset, "PhotometricInterpretation") == "MONOCHROME1" else "IDENTITY"
-    return shape in ("INVERSE", "IDENTITY") and shape != expected
 
 
 def _note_span(stored: Stored, table: NDArray[np.uint8], is_padding: NDArray[np.bool_]) -> tuple[str, ...]:
