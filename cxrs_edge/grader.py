@@ -12,7 +12,7 @@ from cxrs_edge.card import ModelCard
 from cxrs_edge.engines import Engine
 from cxrs_edge.engines.registry import choose_engine, open_engine
 from cxrs_edge.errors import ImageError
-from cxrs_edge.grade import EngineInfo, Grade, ModelInfo, grade
+from cxrs_edge.grade import EngineInfo, Grade, ImageInfo, ModelInfo, grade
 from cxrs_edge.image import GrayImage, read_file, read_image
 from cxrs_edge.model_file import Kind, read_model_file
 from cxrs_edge.prepare import pixels_needed, prepare
@@ -86,6 +86,7 @@ class Grader:
                 "prepare": _milliseconds(read, prepared),
                 "infer": _milliseconds(prepared, inferred),
             },
+            image=ImageInfo.of(image, self.card.input),
         )
 
     @property

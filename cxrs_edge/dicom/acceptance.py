@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from typing import Any
 
 from pydicom import uid
 from pydicom.dataset import Dataset
 
-from cxrs_edge.dicom.refusal import Refusal, integer, shown, uid_name, word, words
+from cxrs_edge.dicom.attributes import Refusal, first_item, integer, shown, uid_name, word, words
 
 SOP_CLASSES = (
     uid.ComputedRadiographyImageStorage,
@@ -21,9 +20,10 @@ SOP_CLASSES = (
 )
 MODALITIES = ("CR", "DX", "RG", "DR")
 """Computed and digital radiography, scanned film; DR is no defined term but written by old devices for DX."""
-CHEST = ("CHEST", "THORAX", "LUNG", "LUNGS")
-CHEST_CODES = ("T-D3000", "51185008", "T-28000", "39607008")
-"""Thorax and lung in SNOMED RT and SNOMED CT (PS3.16, context group 4031)."""
+CHEST = ("CHEST", "THORAX", "TORAX", "TORACE", "LUNG", "LUNGS")
+"""The defined term, and what devices write instead."""
+CHEST_CODES = ("T-D3000", "51185008", "816094009", "T-28000", "39607008")
+"""Thorax, chest and lung in SNOMED RT and SNOMED CT (PS3.16, context group 4031)."""
 FRONTAL = ("PA", "AP")
 VIEWS = {
     "LL": "lateral view",
@@ -37,9 +37,10 @@ VIEWS = {
 }
 """View Position's other defined terms (PS3.3, C.8.11.5), and what devices write instead."""
 LATERAL_WORDS = ("LAT", "LATERAL", "LL", "RL")
-VIEW_CODES = {"R-10206": "AP", "399348003": "AP", "R-10214": "PA", "272479007": "PA"}
-LATERAL_CODES = ("R-10224", "R-10228", "R-10230", "R-10232", "R-10236", "399067008", "399173006", "399198007")
-"""PS3.16, context group 4010."""
+FRONTAL_CODES = ("R-10202", "399033003", "R-10206", "399348003", "R-10214", "R-40888", "272479007")
+LATERAL_CODES = ("R-102CD", "399067008", "R-10236", "399173006", "R-10232", "399198007", "G-A145", "30730003")
+"""Of PS3.16, context group 4010, in SNOMED RT and SNOMED CT."""
+SNOMED = ("SRT", "SCT", "SNM3", "99SDM")
 GRADED_VIEWS = "the network grades frontal views (PA, AP)"
 ADULT = 18
 DAYS_IN = {"D": 1, "W": 7, "M": 30.4, "Y": 365.25}
@@ -90,7 +91,7 @@ def _check_body_part(dataset: Dataset) -> tuple[str, ...]:
         if any(chest in re.split(r"[^A-Z]+", part) for chest in CHEST):
             return ()
         raise Refusal(f"body part {shown(part)} (BodyPartExamined); the network grades the CHEST")
-    region = _code(dataset, "AnatomicRegionSequence")
+    region, _scheme = _code(dataset, "AnatomicRegionSequence")
     if not region:
         return ("the file does not state the body part",)
     if region in CHEST_CODES:
@@ -102,11 +103,12 @@ def _check_view(dataset: Dataset) -> tuple[str, ...]:
     view = word(dataset, "ViewPosition")
     if view:
         return _check_view_position(view)
-    code = _code(dataset, "ViewCodeSequence")
-    if code in LATERAL_CODES:
-        raise Refusal(f"lateral view (ViewCodeSequence); {GRADED_VIEWS}")
-    if code in VIEW_CODES:
+    code, scheme = _code(dataset, "ViewCodeSequence")
+    if code in FRONTAL_CODES:
         return ()
+    if scheme in SNOMED:
+        kind = "lateral view" if code in LATERAL_CODES else "another view"
+        raise Refusal(f"{kind} (ViewCodeSequence); {GRADED_VIEWS}")
     return _check_view_by_hints(dataset)
 
 
@@ -157,7 +159,7 @@ def _date(dataset: Dataset, keyword: str) -> date | None:
         return None
 
 
-def _code(dataset: Dataset, keyword: str) -> str:
-    """The code value of a coded attribute's first item; empty if it has none."""
-    sequence: Any = dataset.get(keyword)
-    return word(sequence[0], "CodeValue") if sequence else ""
+def _code(dataset: Dataset, keyword: str) -> tuple[str, str]:
+    """Code value and scheme of a coded attribute's first item; empty if it has none."""
+    item = first_item(dataset, keyword) or Dataset()
+    return word(item, "CodeValue"), word(item, "CodingSchemeDesignator")

@@ -13,7 +13,7 @@ from pydicom import uid
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.encaps import get_frame
 
-from cxrs_edge.dicom.refusal import Refusal, integer, shown, uid_name, word
+from cxrs_edge.dicom.attributes import Refusal, integer, shown, uid_name, word
 from cxrs_edge.extras import import_extra
 from cxrs_edge.image import MAX_PIXELS, MIN_SIDE
 
@@ -44,8 +44,9 @@ PADDING = b"\0\xff"
 """What encoders put behind a compressed image to make its length even."""
 RLE_SLACK = 256
 """Bytes that a run-length segment may unpack to beyond its pixels: its padding, read as a run."""
-START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
-"""Markers of JPEG (ITU T.81, table B.1) and JPEG-LS (T.87) after which the size stands."""
+START_OF_FRAME = (0xC0, 0xC1, 0xC3, 0xF7)
+"""Markers after which the size stands, of the processes that DICOM knows: baseline, extended and lossless JPEG
+(ITU T.81, table B.1) and JPEG-LS (T.87). A progressive JPEG could hold a picture's pixels a thousand times."""
 STANDALONE = (0x01, *range(0xD0, 0xD9))
 """Markers without a segment."""
 
@@ -95,8 +96,9 @@ def decode(dataset: Dataset, pixel_format: PixelFormat) -> Stored:
         raw = _native(data, dataset["PixelData"].VR, pixel_format)
     else:
         raw = _decompress(get_frame(data, 0, number_of_frames=1), pixel_format)
-    mask = 2**pixel_format.bits - 1
-    return cast(Stored, (raw >> pixel_format.shift) & raw.dtype.type(mask))
+    mask = raw.dtype.type(2**pixel_format.bits - 1)
+    # What else the file may keep in a word: overlays of old devices, copies of the sign.
+    return cast(Stored, (raw >> pixel_format.shift if pixel_format.shift else raw) & mask)
 
 
 def _check_size(rows: int, columns: int) -> None:
@@ -178,29 +180,29 @@ def _check_codestream(frame: bytes, codec: Codec, pixel_format: PixelFormat) -> 
     size = _jpeg2000_size(frame) if codec == "jpeg2k" else _jpeg_size(frame)
     if size != (pixel_format.columns, pixel_format.rows):
         raise Refusal(
-            f"compressed pixels of another size or none; expected {pixel_format.columns} x {pixel_format.rows} "
-            "as in the header; export it again"
+            f"compressed pixels of another kind or size than the header says; expected {pixel_format.columns} x "
+            f"{pixel_format.rows} in gray; export it again"
         )
     if not frame.rstrip(PADDING).endswith(END_OF_IMAGE):
         raise Refusal("its compressed pixels end too early; copy the whole file again")
 
 
 def _jpeg2000_size(frame: bytes) -> tuple[int, int] | None:
-    """Width and height by the SIZ segment, which must come first (ITU T.800, A.5.1)."""
-    if len(frame) < 24 or frame[:4] != b"\xff\x4f\xff\x51":
+    """Width and height of one component, by the SIZ segment, which must come first (ITU T.800, A.5.1)."""
+    if len(frame) < 42 or frame[:4] != b"\xff\x4f\xff\x51":
         return None
     x1, y1, x0, y0 = struct.unpack(">4I", frame[8:24])
-    return x1 - x0, y1 - y0
+    return (x1 - x0, y1 - y0) if frame[40:42] == b"\0\1" else None
 
 
 def _jpeg_size(frame: bytes) -> tuple[int, int] | None:
-    """Width and height by the frame header, found by walking along the segments (ITU T.81, B.1)."""
+    """Width and height of one component, by the frame header, found along the segments (ITU T.81, B.1)."""
     place = 0
-    while place + 9 <= len(frame) and frame[place] == 0xFF:
+    while place + 10 <= len(frame) and frame[place] == 0xFF:
         marker = frame[place + 1]
         if marker in START_OF_FRAME:
-            height, width = struct.unpack(">2H", frame[place + 5 : place + 9])
-            return width, height
+            height, width, components = struct.unpack(">2HB", frame[place + 5 : place + 10])
+            return (width, height) if components == 1 else None
         if marker == 0xFF:
             place += 1
         elif marker in STANDALONE:

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from cxrs_edge.dicom.attributes import Refusal, first_item, integer, numbers, word
 from cxrs_edge.dicom.decode import PixelFormat, Stored
 from cxrs_edge.dicom.lut import Lut, read_lut
-from cxrs_edge.dicom.refusal import Refusal, integer, numbers, word
 from cxrs_edge.grayscale import Grayscale, LookupTable, Rescale, Window
 
 FEW_GRAYS = 64
@@ -72,7 +72,7 @@ def _all_stored_values(pixel_format: PixelFormat) -> Values:
 
 
 def _apply_modality(inputs: Values, dataset: Dataset, little_endian: bool) -> _Modality:
-    item = _first_item(dataset, "ModalityLUTSequence")
+    item = first_item(dataset, "ModalityLUTSequence")
     if item is not None:
         lut = read_lut(item, signed=bool(inputs.min() < 0), little_endian=little_endian)
         return _Modality(lut.apply(inputs), 0, lut.highest, lut.table)
@@ -92,7 +92,7 @@ def _apply_voi(
     modality: _Modality, dataset: Dataset, little_endian: bool
 ) -> tuple[Values, Window | LookupTable | None]:
     """The shown brightness, 0 to 1, of each stored value."""
-    item = _first_item(dataset, "VOILUTSequence")
+    item = first_item(dataset, "VOILUTSequence")
     if item is not None:
         # The manufacturer's own curve, where the window beside it is a straight line.
         lut: Lut = read_lut(item, signed=modality.low < 0, little_endian=little_endian)
@@ -196,8 +196,3 @@ def _note_span(stored: Stored, table: NDArray[np.uint8], is_padding: NDArray[np.
     if span < FEW_GRAYS:
         return (f"the picture spans only {span} of 256 gray levels; look at it with `cxrs-edge show`",)
     return ()
-
-
-def _first_item(dataset: Dataset, keyword: str) -> Dataset | None:
-    sequence: Any = dataset.get(keyword)
-    return sequence[0] if sequence else None

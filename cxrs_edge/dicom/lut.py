@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from cxrs_edge.dicom.refusal import Refusal, numbers
+from cxrs_edge.dicom.attributes import Refusal, numbers
 from cxrs_edge.grayscale import LookupTable
 
 

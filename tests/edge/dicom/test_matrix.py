@@ -52,12 +52,12 @@ def curve(count: int, bits: int) -> NDArray[Any]:
 HALF, ONE = 0.51 * LEVEL, 1.0 * LEVEL
 NO_VOI = ("no window or VOI LUT in the file: its whole range of values was shown",)
 LUTS: Mapping[str, Case] = {
-    "none": Case(lambda low, count: {}, (), ONE, NO_VOI),
+    "none": Case(lambda _low, _count: {}, (), ONE, NO_VOI),
     "linear": Case(window, ("+Wi", "1"), HALF),
     "sigmoid": Case(lambda low, n: window(low, n, VOILUTFunction="SIGMOID"), ("+Wi", "1"), HALF),
     "narrowest": Case(lambda low, n: {"WindowCenter": low + n // 2, "WindowWidth": 1}, ("+Wi", "1"), HALF),
     "rescale": Case(rescaled, ("+Wi", "1"), HALF),
-    "slope below 0": Case(lambda low, n: {"RescaleSlope": -1, "RescaleIntercept": n}, (), ONE, NO_VOI),
+    "slope below 0": Case(lambda _low, n: {"RescaleSlope": -1, "RescaleIntercept": n}, (), ONE, NO_VOI),
     "voi lut": Case(
         lambda low, n: {"VOILUTSequence": [lut_item(low + n // 4, 10, curve(n, 10))]}, ("+Wl", "1"), ONE
     ),

@@ -1,4 +1,4 @@
-"""Why a DICOM file is not graded."""
+"""A DICOM file's attributes as the types that they should have, and the one error for what is wrong with them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 _CODE_STRING = re.compile(r"[A-Z0-9 _]{1,16}")
+_MAX_SEQUENCE_BYTES = 4_000_000
+"""Dozens of lookup tables; pydicom needs seconds for the half million empty items that fit in as well."""
 
 
 class Refusal(Exception):
@@ -63,6 +65,17 @@ def integer(dataset: Dataset, keyword: str, default: int | None = None) -> int:
     if not values or not values[0].is_integer():
         raise Refusal(f"{keyword} is missing or no integer; expected a whole DICOM image; export it again")
     return int(values[0])
+
+
+def first_item(dataset: Dataset, keyword: str) -> Dataset | None:
+    """The first item of a sequence; None if there is none. Raises `Refusal` for one that is far too long."""
+    if keyword not in dataset:
+        return None
+    raw: Any = dataset.get_item(keyword)
+    if isinstance(raw.value, bytes) and len(raw.value) > _MAX_SEQUENCE_BYTES:
+        raise Refusal(f"{keyword} of {len(raw.value)} bytes; expected at most {_MAX_SEQUENCE_BYTES}")
+    sequence = dataset[keyword].value
+    return sequence[0] if sequence else None
 
 
 def _as_list(value: Any) -> list[Any]:
