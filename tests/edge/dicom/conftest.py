@@ -56,10 +56,10 @@ def new_dataset(values: NDArray[Any], bits: int, **attributes: Any) -> FileDatas
     dataset.PixelData = (values.view(mask.dtype) & mask).tobytes()
     dataset["PixelData"].VR = "OW"
     for keyword, value in attributes.items():
-        if value is None:
-            del dataset[keyword]
-        else:
+        if value is not None:
             setattr(dataset, keyword, value)
+        elif keyword in dataset:
+            del dataset[keyword]
     return dataset
 
 
