@@ -18,6 +18,7 @@ demo: $(DEMO_VENV)/.done  ## Install the runtime only and grade an image: make d
 	$(DEMO_VENV)/bin/cxrs-edge predict "$(IMAGE)"
 
 test: lint  ## Lint, type-check, test
+	sh tests/packaging/install_dcmtk.sh
 	$(VENV)/bin/python -m pytest -m "not slow"
 
 test-pythons: $(VENV)/.done  ## The wheel's runtime alone, without TensorFlow, on each Python of this machine
