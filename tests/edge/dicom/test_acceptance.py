@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from cxrs_edge.image import GrayImage, read_image
 
 from .conftest import encode, lut_item, new_dataset, stored_values
 
+pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR")
 WINDOW = {"WindowCenter": 2048, "WindowWidth": 4096}
 
 
@@ -185,53 +187,53 @@ def test_other_transfer_syntaxes_are_named(syntax: bytes, name: str) -> None:
     assert refusal(data) == f"scan: {name} is not read; send or export it as Explicit VR Little Endian"
 
 
-@pytest.mark.parametrize(
-    ("attributes", "note"),
-    [
-        ({"ViewPosition": ""}, "the file does not state the view; taken for a frontal one"),
-        (
-            {"ViewPosition": "", "SeriesDescription": "Thorax pa und lateral"},
-            "the file does not state the view; taken for a frontal one",
-        ),
-        ({"BodyPartExamined": None}, "the file does not state the body part"),
-        ({"PatientAge": "017Y"}, "patient under 18 years; the network was made for adults"),
-        ({"PatientAge": "011M"}, "patient under 18 years; the network was made for adults"),
-        (
-            {"PatientAge": None, "PatientBirthDate": "20000302", "StudyDate": "20180301"},
-            "patient under 18 years; the network was made for adults",
-        ),
-        (
-            {"BurnedInAnnotation": "YES"},
-            "burned-in annotation: the picture may show text, even the patient's name",
-        ),
-        (
-            {"WindowCenter": [2048, 100, 5], "WindowWidth": [4096, 50, 5]},
-            "3 windows in the file; the first was used",
-        ),
-        (
-            {"VOILUTSequence": [lut_item(0, 12, np.arange(4096))]},
-            "the file has a window and a VOI LUT; the VOI LUT was used",
-        ),
-        (
-            {"WindowCenter": None, "WindowWidth": None},
-            "no window or VOI LUT in the file: its whole range of values was shown",
-        ),
-        (
-            {"WindowCenter": 2048, "WindowWidth": 32768},
-            "the picture spans only 32 of 256 gray levels; look at it with `cxrs-edge show`",
-        ),
-        (
-            {"PresentationLUTShape": "INVERSE"},
-            "Photometric Interpretation and Presentation LUT Shape contradict each other; the picture was "
-            "inverted, as the latter says",
-        ),
-        (
-            {"PhotometricInterpretation": "MONOCHROME1", "PresentationLUTShape": "IDENTITY"},
-            "Photometric Interpretation and Presentation LUT Shape contradict each other; the picture was not "
-            "inverted, as the latter says",
-        ),
-    ],
-)
+NOTES = [
+    ({"ViewPosition": ""}, "the file does not state the view; taken for a frontal one"),
+    (
+        {"ViewPosition": "", "SeriesDescription": "Thorax pa und lateral"},
+        "the file does not state the view; taken for a frontal one",
+    ),
+    ({"BodyPartExamined": None}, "the file does not state the body part"),
+    ({"PatientAge": "017Y"}, "patient under 18 years; the network was made for adults"),
+    ({"PatientAge": "011M"}, "patient under 18 years; the network was made for adults"),
+    (
+        {"PatientAge": None, "PatientBirthDate": "20000302", "StudyDate": "20180301"},
+        "patient under 18 years; the network was made for adults",
+    ),
+    (
+        {"BurnedInAnnotation": "YES"},
+        "burned-in annotation: the picture may show text, even the patient's name",
+    ),
+    (
+        {"WindowCenter": [2048, 100, 5], "WindowWidth": [4096, 50, 5]},
+        "3 windows in the file; the first was used",
+    ),
+    (
+        {"VOILUTSequence": [lut_item(0, 12, np.arange(4096))]},
+        "the file has a window and a VOI LUT; the VOI LUT was used",
+    ),
+    (
+        {"WindowCenter": None, "WindowWidth": None},
+        "no window or VOI LUT in the file: its whole range of values was shown",
+    ),
+    (
+        {"WindowCenter": 2048, "WindowWidth": 32768},
+        "the picture spans only 32 of 256 gray levels; look at it with `cxrs-edge show`",
+    ),
+    (
+        {"PresentationLUTShape": "INVERSE"},
+        "Photometric Interpretation and Presentation LUT Shape contradict each other; the picture was "
+        "inverted, as the latter says",
+    ),
+    (
+        {"PhotometricInterpretation": "MONOCHROME1", "PresentationLUTShape": "IDENTITY"},
+        "Photometric Interpretation and Presentation LUT Shape contradict each other; the picture was not "
+        "inverted, as the latter says",
+    ),
+]
+
+
+@pytest.mark.parametrize(("attributes", "note"), NOTES)
 def test_what_is_odd_is_noted(attributes: dict[str, Any], note: str) -> None:
     assert read(chest_xray(**attributes)).notes == (note,)
 
@@ -241,3 +243,15 @@ def test_several_voi_luts_are_counted() -> None:
     image = read(chest_xray(VOILUTSequence=items, WindowCenter=None, WindowWidth=None))
     assert image.notes == ("2 VOI LUTs in the file; the first was used",)
     assert image.pixels[0, 3] == 255
+
+
+def test_the_document_has_every_message() -> None:
+    document = (Path(__file__).parents[3] / "docs" / "dicom.md").read_text()
+    rows = {
+        line.split(" | ")[0].removeprefix("| ") for line in document.splitlines() if line.startswith("| ")
+    }
+    assert {note for _attributes, note in NOTES if "was not inverted" not in note} <= rows
+    shown = {reason for _attributes, reason in REFUSALS}
+    # One example of each kind is enough.
+    shown -= {reason for reason in shown if "RL)" in reason or "LATERAL)" in reason or "Text SR" in reason}
+    assert shown <= rows
