@@ -56,6 +56,7 @@ def check_gradable(dataset: Dataset) -> tuple[str, ...]:
     return (
         *_check_body_part(dataset),
         *_check_view(dataset),
+        *_note_orientation(dataset),
         *_note_annotation(dataset),
         *_note_age(dataset),
     )
@@ -129,6 +130,16 @@ def _check_view_by_hints(dataset: Dataset) -> tuple[str, ...]:
     if any(part in LATERAL_WORDS for part in named) and not any(part in FRONTAL for part in named):
         raise Refusal(f"lateral view by its SeriesDescription; {GRADED_VIEWS}")
     return ("the file does not state the view; taken for a frontal one",)
+
+
+def _note_orientation(dataset: Dataset) -> tuple[str, ...]:
+    # Rows lead to the patient's left or right and columns to the feet; a mirrored picture is graded alike.
+    orientation = words(dataset, "PatientOrientation")
+    if len(orientation) == 2 and not orientation[1].startswith("F"):
+        return (
+            "the picture is not upright, by its Patient Orientation; the network was made for upright ones",
+        )
+    return ()
 
 
 def _note_annotation(dataset: Dataset) -> tuple[str, ...]:

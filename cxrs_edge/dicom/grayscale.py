@@ -81,7 +81,7 @@ def _apply_modality(inputs: Values, dataset: Dataset, little_endian: bool) -> _M
         return _Modality(inputs, inputs.min(), inputs.max(), None)
     slope, intercept = (*slopes, 1.0)[0], (*intercepts, 0.0)[0]
     values = slope * inputs + intercept
-    if slope == 0 or not np.isfinite(values).all():
+    if not 0 < values.max() - values.min() < np.inf:  # NaN is refused too
         raise Refusal(
             f"Rescale Slope {slope:g}, Intercept {intercept:g}; expected finite ones, the slope not 0"
         )
