@@ -68,6 +68,9 @@ def sample(syntax: str) -> bytes:
     return encode(dataset, syntax, frame(syntax, bits, signed) if syntax in LOSSLESS else None)
 
 
+COMPRESSED = {
+    syntax: encoder(stored_values(8), 8) for syntax, encoder in LOSSLESS.items() if encoder is not None
+} | {uid.JPEGBaseline8Bit: EIGHT(stored_values(8))}
 SYNTAXES = sorted({uid.ExplicitVRLittleEndian, uid.JPEGBaseline8Bit, *LOSSLESS})
 by_keyword = pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: uid.UID(syntax).keyword)
 
@@ -78,6 +81,41 @@ def test_a_truncated_file_is_never_taken_for_whole(syntax: str) -> None:
     assert read_image(data, name="scan").pixels.shape == (72, 88)
     for percent in range(1, 100):
         refusal(data[: len(data) * percent // 100])
+
+
+@pytest.mark.parametrize("syntax", sorted(COMPRESSED), ids=lambda syntax: uid.UID(syntax).keyword)
+@pytest.mark.parametrize("percent", [30, 60, 90, 99])
+def test_a_truncated_picture_in_a_whole_file_is_refused(syntax: str, percent: int) -> None:
+    whole = COMPRESSED[syntax]
+    dataset = new_dataset(stored_values(8), 8)
+    assert read_image(encode(dataset, syntax, whole), name="scan").size == (88, 72)
+    message = refusal(encode(dataset, syntax, whole[: len(whole) * percent // 100]))
+    # A cut through a run is damage, one between runs an early end.
+    assert ("damaged pixel data" if syntax == uid.RLELossless else "end too early") in message
+
+
+def run_lengths(segments: int, packets: bytes) -> bytes:
+    return np.array([segments, 64, *[0] * 14], "<u4").tobytes() + packets
+
+
+@pytest.mark.parametrize(
+    ("frame_bytes", "reason"),
+    [
+        # 49 runs of 128 and one of 64 are 72 x 88 pixels.
+        (run_lengths(1, b"\x81\x07" * 49 + b"\xc1\x07"), ""),
+        (run_lengths(1, b"\x81\x07" * 49), "end too early"),
+        (run_lengths(2, b"\x81\x07" * 50), "2 run-length segments, expected 1"),
+        (b"\1\0\0\0", "end too early"),
+        # The padding behind a picture of odd length is read as a run.
+        (run_lengths(1, b"\x81\x07" * 49 + b"\xc1\x07" + b"\xff\x07"), ""),
+    ],
+)
+def test_run_lengths_must_give_each_pixel(frame_bytes: bytes, reason: str) -> None:
+    data = encode(new_dataset(stored_values(8), 8), uid.RLELossless, frame_bytes)
+    if reason:
+        assert reason in refusal(data)
+    else:
+        assert (read_image(data, name="scan").pixels == 7).all()
 
 
 def still_read_or_refused(data: bytes) -> None:
@@ -214,7 +252,7 @@ def test_a_header_that_promises_too_much_is_refused_before_decoding(syntax: str)
 
 def test_a_run_length_bomb_unpacks_to_no_more_than_a_picture() -> None:
     # Each two bytes stand for 128.
-    bomb = np.array([1, 64, *[0] * 14], "<u4").tobytes() + b"\x81\0" * 1_000_000
+    bomb = run_lengths(1, b"\x81\0" * 1_000_000)
     assert "damaged pixel data" in refusal(encode(new_dataset(stored_values(8), 8), uid.RLELossless, bomb))
 
 
