@@ -126,6 +126,31 @@ def test_lookup_tables_hold_their_ends(first: int) -> None:
     assert row == [int(table[np.clip(value - first, 0, 3)]) for value in range(256)]
 
 
+def test_signed_values_begin_below_zero() -> None:
+    values = stored_values(12, signed=True)
+    assert list(values[0, :4]) == [-2048, -2047, 2046, 2047]
+    pixels = read(encode(new_dataset(values, 12))).pixels
+    np.testing.assert_array_equal(pixels, np.rint((values.astype(float) + 2048) / 4095 * 255))
+
+
+@pytest.mark.parametrize("written", [-2048, 65536 - 2048])
+def test_a_table_for_signed_values_may_be_written_as_unsigned(written: int) -> None:
+    item = lut_item(0, 12, np.arange(4096))
+    item.add_new("LUTDescriptor", "US" if written > 0 else "SS", [4096, written, 12])
+    values = stored_values(12, signed=True)
+    image = read(encode(new_dataset(values, 12, VOILUTSequence=[item])))
+    np.testing.assert_array_equal(image.pixels, np.rint((values.astype(float) + 2048) / 4095 * 255))
+    assert image.grayscale is not None
+    assert image.grayscale.voi == LookupTable("LUT", 4096, -2048, 12)
+
+
+def test_a_table_for_unsigned_values_may_begin_above_32767() -> None:
+    values = stored_values(16)
+    item = lut_item(40000, 8, np.arange(256))
+    pixels = read(encode(new_dataset(values, 16, VOILUTSequence=[item]))).pixels
+    np.testing.assert_array_equal(pixels, np.clip(values.astype(int) - 40000, 0, 255))
+
+
 def test_a_table_without_entries_has_65536() -> None:
     item = lut_item(0, 16, np.arange(65536))
     assert item.LUTDescriptor[0] == 0
