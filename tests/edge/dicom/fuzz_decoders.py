@@ -6,7 +6,7 @@
     pip install python-gdcm
     python -m dicom.fuzz_decoders --decoder gdcm imagecodecs cxrs-edge
 
-docs/adr/0005-decoding-dicom-with-imagecodecs.md has its numbers. Each decoder gets the same files.
+docs/adr/0006-decoding-dicom-with-imagecodecs.md has its numbers. Each decoder gets the same files.
 """
 
 from __future__ import annotations
