@@ -32,17 +32,18 @@ def show(image: str, output: Path, model: str | None) -> None:
     """
     from cxrs_edge.errors import InputError
     from cxrs_edge.files import write_atomically
-    from cxrs_edge.grader import bundled_path
+    from cxrs_edge.grader import bundled_path, enough_memory
     from cxrs_edge.image import read_file, read_image
     from cxrs_edge.model_file import read_model_file
     from cxrs_edge.prepare import pixels_needed
     from cxrs_edge.show import describe, draw_shown
 
-    if output.exists() and output.samefile(image):
+    if output.exists() and Path(image).exists() and output.samefile(image):
         raise click.BadParameter("would replace the X-ray itself; name another file", param_hint="--output")
     card = read_model_file(model or bundled_path("tflite")).card
-    xray = read_image(read_file(image), name=image, at_least=pixels_needed(card.input))
-    png = draw_shown(xray, card)
+    with enough_memory(image):
+        xray = read_image(read_file(image), name=image, at_least=pixels_needed(card.input))
+        png = draw_shown(xray, card)
     try:
         write_atomically(output, png)
     except OSError as error:

@@ -65,7 +65,7 @@ class Grader:
         """
         name = name or ("image" if isinstance(source, bytes) else os.fspath(source))
         started = perf_counter()
-        with _enough_memory(name):
+        with enough_memory(name):
             image = self._read(source, name)
             read = perf_counter()
             pixels = prepare(image, self.card.input)
@@ -111,7 +111,8 @@ def bundled_path(kind: Kind) -> Path:
 
 
 @contextmanager
-def _enough_memory(name: str) -> Iterator[None]:
+def enough_memory(name: str) -> Iterator[None]:
+    """What `name`'s pixels need and this machine hasn't got becomes an `ImageError`."""
     try:
         yield
     except MemoryError as error:

@@ -48,7 +48,11 @@ def read_lut(item: Dataset, *, signed: bool, little_endian: bool) -> Lut:
     if not 8 <= bits <= 16:
         raise Refusal(f"a lookup table of {bits} bits; expected 8 to 16; export it again")
     values = _read_values(item, entries, bits, little_endian)
-    return Lut(LookupTable("LUT", entries, first, bits), np.minimum(values, 2**bits - 1))
+    if values.max() >= 2**bits:
+        raise Refusal(
+            f"a lookup table with values up to {values.max()}; expected {bits} bits; export it again"
+        )
+    return Lut(LookupTable("LUT", entries, first, bits), values)
 
 
 def _read_values(item: Dataset, entries: int, bits: int, little_endian: bool) -> NDArray[np.int64]:

@@ -163,6 +163,10 @@ REFUSALS = [
         "a lookup table of 7 bits; expected 8 to 16; export it again",
     ),
     (
+        {"VOILUTSequence": [lut_item(0, 10, np.arange(4096))]},
+        "a lookup table with values up to 4095; expected 10 bits; export it again",
+    ),
+    (
         {"VOILUTSequence": [Dataset()]},
         "a lookup table without LUT Descriptor; export it again",
     ),

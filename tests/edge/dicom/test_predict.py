@@ -156,6 +156,23 @@ def test_show_says_when_it_cannot_write(draw_xray: Callable[..., Path], tmp_path
     assert "can't be written" in result.output
 
 
+def test_show_says_when_there_is_no_xray_or_too_little_memory(
+    draw_xray: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = draw_xray("old.png")
+    before = target.read_bytes()
+    result = run("show", tmp_path / "missing.dcm", "-o", target)
+    assert (result.exit_code, "can't be read" in result.output) == (1, True)
+
+    def exhaust(*_args: object, **_options: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("cxrs_edge.show.prepare", exhaust)
+    result = run("show", draw_xray(), "-o", target)
+    assert (result.exit_code, "too large for this machine's memory" in result.output) == (1, True)
+    assert target.read_bytes() == before
+
+
 def test_show_refuses_what_predict_refuses(tmp_path: Path) -> None:
     (tmp_path / "scan").write_bytes(encode(new_dataset(stored_values(12), 12, BodyPartExamined="HAND")))
     result = run("show", tmp_path / "scan", "-o", tmp_path / "seen.png")
