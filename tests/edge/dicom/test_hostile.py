@@ -8,15 +8,17 @@ import logging
 import subprocess
 import sys
 import zlib
-from typing import Any
 
 import imagecodecs
 import numpy as np
+import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import uid
+from pydicom.dataelem import RawDataElement
 from pydicom.encaps import encapsulate
+from pydicom.tag import Tag
 
 from cxrs_edge.dicom import HEADER_BYTES, is_dicom
 from cxrs_edge.dicom.reader import MAX_INFLATED, MAX_READS
@@ -92,6 +94,12 @@ def test_a_truncated_picture_in_a_whole_file_is_refused(syntax: str, percent: in
     message = refusal(encode(dataset, syntax, whole[: len(whole) * percent // 100]))
     # A cut through a run is damage, one between runs an early end.
     assert ("damaged pixel data" if syntax == uid.RLELossless else "end too early") in message
+
+
+def test_a_truncated_deflated_file_says_so() -> None:
+    data = sample(uid.DeflatedExplicitVRLittleEndian)
+    for cut in (len(data) // 2, len(data) - 20):
+        assert "its deflated data set ends too early" in refusal(data[:cut])
 
 
 def run_lengths(segments: int, packets: bytes) -> bytes:
@@ -189,10 +197,6 @@ def test_any_value_of_any_type_gives_an_image_or_an_error(
 
 def with_raw(data: bytes, keyword: str, vr: str, raw: bytes) -> bytes:
     """The file with an attribute of this type and these bytes in front of the others, where it counts."""
-    import pydicom
-    from pydicom.dataelem import RawDataElement
-    from pydicom.tag import Tag
-
     dataset = pydicom.dcmread(io.BytesIO(data))
     tag = Tag(keyword)
     raw += b"\0" * (len(raw) % 2)
@@ -318,19 +322,28 @@ def test_fragments_are_joined() -> None:
 
 
 @pytest.mark.parametrize(
-    "attributes", [{}, {"ViewPosition": PATIENT}, {"Rows": PATIENT}, {"Modality": PATIENT}]
+    ("keyword", "vr"),
+    [
+        ("ViewPosition", "CS"),
+        ("Modality", "CS"),
+        ("PatientAge", "AS"),
+        ("StudyDate", "DA"),
+        ("Rows", "LO"),
+        ("WindowCenter", "DS"),
+        ("SOPClassUID", "UI"),
+        ("PhotometricInterpretation", "PN"),
+    ],
 )
 def test_nothing_of_the_patient_gets_into_messages_logs_or_warnings(
-    attributes: dict[str, Any],
+    keyword: str,
+    vr: str,
     caplog: pytest.LogCaptureFixture,
     recwarn: pytest.WarningsRecorder,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    data = sample(uid.ExplicitVRLittleEndian)
-    for keyword, value in attributes.items():
-        data = with_raw(data, keyword, "LO", value.encode())
-    # As odd values as pydicom warns about.
-    data = data.replace(b"DX", b"D\xe4").replace(b"1.2.826.0.1.3680043", b"Ephemeral.Nobody.12")
+    # pydicom warns and logs, with the value, that none of these is what its type should be.
+    data = with_raw(sample(uid.ExplicitVRLittleEndian), keyword, vr, PATIENT.encode())
+    caplog.clear()
     recwarn.clear()
     with caplog.at_level(logging.DEBUG):
         for damaged in (data, data[: len(data) // 2], data[:600]):
@@ -339,6 +352,13 @@ def test_nothing_of_the_patient_gets_into_messages_logs_or_warnings(
     assert not recwarn.list
     assert capfd.readouterr() == ("", "")
     assert not logging.getLogger("pydicom").disabled
+
+
+def test_pydicom_does_log_the_patient_otherwise(caplog: pytest.LogCaptureFixture) -> None:
+    data = with_raw(sample(uid.ExplicitVRLittleEndian), "SOPClassUID", "UI", PATIENT.encode())
+    caplog.clear()
+    assert pydicom.dcmread(io.BytesIO(data)).SOPClassUID == PATIENT
+    assert PATIENT in caplog.text
 
 
 WITHOUT = """
