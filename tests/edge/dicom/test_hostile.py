@@ -361,6 +361,16 @@ def test_pydicom_does_log_the_patient_otherwise(caplog: pytest.LogCaptureFixture
     assert PATIENT in caplog.text
 
 
+def test_an_unforeseen_error_is_named_without_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    def quote(*_args: object) -> None:
+        raise ValueError(f"invalid value: {PATIENT}")
+
+    monkeypatch.setattr("cxrs_edge.dicom.reader.check_gradable", quote)
+    assert refusal(sample(uid.ExplicitVRLittleEndian)) == (
+        "scan: damaged DICOM file (ValueError); copy it again from where it was made"
+    )
+
+
 WITHOUT = """
 import sys
 sys.modules[sys.argv[1]] = None
