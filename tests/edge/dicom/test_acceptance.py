@@ -81,6 +81,7 @@ REFUSALS = [
     ({"ViewPosition": "LL"}, "lateral view (ViewPosition LL)" + VIEWS),
     ({"ViewPosition": "RL"}, "lateral view (ViewPosition RL)" + VIEWS),
     ({"ViewPosition": "LATERAL"}, "lateral view (ViewPosition LATERAL)" + VIEWS),
+    ({"ViewPosition": "PA AND LATERAL"}, "lateral view (ViewPosition PA AND LATERAL)" + VIEWS),
     ({"ViewPosition": "LLD"}, "decubitus view (ViewPosition LLD)" + VIEWS),
     ({"ViewPosition": "RLO"}, "oblique view (ViewPosition RLO)" + VIEWS),
     ({"ViewPosition": "SWIMMERS"}, "view not known (ViewPosition SWIMMERS)" + VIEWS),
