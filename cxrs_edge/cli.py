@@ -44,6 +44,7 @@ class Lazy:
 
 COMMANDS: Mapping[str, Lazy] = {
     "selftest": Lazy("cxrs_edge.cli_selftest", "tflite", "Does this machine give the released answers?"),
+    "show": Lazy("cxrs_edge.cli_show", "tflite", "Write what the network sees of an X-ray, as a picture."),
     "watch": Lazy("cxrs_edge.cli_watch", "tflite", "Grade what arrives in a folder, unattended."),
     "evaluate": Lazy("cxrs_export.cli", "bench", "Judge a model or predictions on labelled X-rays."),
     "pretrain": Lazy("cxrs_export.cli_train", "export", "Pretrain the network on thousands of X-rays."),
@@ -162,7 +163,7 @@ def predict(
     threads: int | None,
     style: Style,
 ) -> None:
-    """Grade PNG, JPEG, TIFF or BMP X-rays of the chest, seen from the front.
+    """Grade PNG, JPEG, TIFF, BMP or DICOM X-rays of the chest, seen from the front.
 
     One result for each image, in the order given, as soon as it is there. A folder stands for the images in
     it and below it, sorted. A bad file doesn't stop the others: the exit status is 0 if every input got an

@@ -10,6 +10,9 @@ from typing import Literal
 from cxrs_edge.card import LABELS, ModelCard
 from cxrs_edge.engines import Outputs
 from cxrs_edge.errors import CxrsError, EngineError
+from cxrs_edge.grayscale import Grayscale
+from cxrs_edge.image import GrayImage
+from cxrs_edge.prepare import Frame, InputSpec, find_frame, nominal_bits
 
 Outcome = Literal["graded", "uncertain", "rejected"]
 
@@ -57,6 +60,35 @@ class EngineInfo:
 
 
 @dataclass(frozen=True)
+class ImageInfo:
+    """How the pixels that the network saw were made.
+
+    Attributes
+    ----------
+    format : container format, for example ``PNG`` or ``DICOM``.
+    width, height : of the upright picture in the file, in pixels.
+    bits : of the range of values that became black to white.
+    crop : the square that the network saw, in pixels of the upright picture.
+    grayscale : how stored values became gray, for DICOM only.
+    """
+
+    format: str
+    width: int
+    height: int
+    bits: int
+    crop: Frame
+    grayscale: Grayscale | None
+
+    @classmethod
+    def of(cls, image: GrayImage, spec: InputSpec) -> ImageInfo:
+        """What is known of a decoded image that is prepared for this input."""
+        width, height = image.size
+        bits = nominal_bits(image.pixels) if image.grayscale is None else image.grayscale.bits_stored
+        crop = find_frame(width, height, spec)
+        return cls(image.format, width, height, bits, crop, image.grayscale)
+
+
+@dataclass(frozen=True)
 class Grade:
     """One graded image. The fields and their order are the JSON contract ``cxrs-edge/grade/1``.
 
@@ -65,6 +97,7 @@ class Grade:
     source : what the image was called.
     outcome, level, probabilities, notes : see `Decision`; the notes begin with how the file was read.
     timing_ms : milliseconds in ``read`` (file and decoder), ``prepare`` and ``infer``.
+    image : how the pixels were made; left out of the JSON when it isn't known.
     """
 
     source: str
@@ -75,6 +108,7 @@ class Grade:
     model: ModelInfo
     engine: EngineInfo
     timing_ms: Mapping[str, float]
+    image: ImageInfo | None = None
 
 
 @dataclass(frozen=True)

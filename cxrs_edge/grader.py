@@ -12,7 +12,7 @@ from cxrs_edge.card import ModelCard
 from cxrs_edge.engines import Engine
 from cxrs_edge.engines.registry import choose_engine, open_engine
 from cxrs_edge.errors import ImageError
-from cxrs_edge.grade import EngineInfo, Grade, ModelInfo, grade
+from cxrs_edge.grade import EngineInfo, Grade, ImageInfo, ModelInfo, grade
 from cxrs_edge.image import GrayImage, read_file, read_image
 from cxrs_edge.model_file import Kind, read_model_file
 from cxrs_edge.prepare import pixels_needed, prepare
@@ -65,7 +65,7 @@ class Grader:
         """
         name = name or ("image" if isinstance(source, bytes) else os.fspath(source))
         started = perf_counter()
-        with _enough_memory(name):
+        with enough_memory(name):
             image = self._read(source, name)
             read = perf_counter()
             pixels = prepare(image, self.card.input)
@@ -86,6 +86,7 @@ class Grader:
                 "prepare": _milliseconds(read, prepared),
                 "infer": _milliseconds(prepared, inferred),
             },
+            image=ImageInfo.of(image, self.card.input),
         )
 
     @property
@@ -110,7 +111,8 @@ def bundled_path(kind: Kind) -> Path:
 
 
 @contextmanager
-def _enough_memory(name: str) -> Iterator[None]:
+def enough_memory(name: str) -> Iterator[None]:
+    """What `name`'s pixels need and this machine hasn't got becomes an `ImageError`."""
     try:
         yield
     except MemoryError as error:

@@ -14,7 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
-from cxrs_edge.errors import ImageError
+from cxrs_edge.dicom import is_dicom
+from cxrs_edge.errors import CxrsError, ImageError
+from cxrs_edge.extras import import_extra
+from cxrs_edge.grayscale import Grayscale
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 """Pillow's names; its JPEG reader opens MPO, a phone's JPEG with a preview behind it, as well."""
@@ -51,9 +54,10 @@ class GrayImage:
     ----------
     pixels : uint8 or uint16, H x W, full bit depth, upright (EXIF rotation applied), bright = dense.
     name : what to call it in messages.
-    format : container format, for example ``PNG``.
+    format : container format, for example ``PNG`` or ``DICOM``.
     size : width and height in pixels of the file, before any reduced decoding, after rotation.
     notes : what a reader of the grade should know about how it was read.
+    grayscale : how stored values became gray, for DICOM only; other files are shown as they are.
     """
 
     pixels: NDArray[np.uint8] | NDArray[np.uint16]
@@ -61,6 +65,7 @@ class GrayImage:
     format: str
     size: tuple[int, int]
     notes: tuple[str, ...] = ()
+    grayscale: Grayscale | None = None
 
 
 def read_file(path: str | os.PathLike[str]) -> bytes:
@@ -82,7 +87,7 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
 def check_bytes(data: bytes, *, name: str) -> None:
     """Refuse what is empty or larger than any X-ray; raises `ImageError`."""
     if not data:
-        raise ImageError(f"{name}: empty file; expected a PNG, JPEG, TIFF or BMP image")
+        raise ImageError(f"{name}: empty file; expected a PNG, JPEG, TIFF, BMP or DICOM image")
     if len(data) > MAX_BYTES:
         raise ImageError(
             f"{name}: larger than {MAX_BYTES // 1_000_000} MB; expected one X-ray; export it smaller"
@@ -90,7 +95,7 @@ def check_bytes(data: bytes, *, name: str) -> None:
 
 
 def read_image(data: bytes, *, name: str, at_least: int | None = None) -> GrayImage:
-    """Decode a PNG, JPEG, TIFF or BMP file to gray.
+    """Decode a PNG, JPEG, TIFF, BMP or DICOM file to gray.
 
     Parameters
     ----------
@@ -101,15 +106,17 @@ def read_image(data: bytes, *, name: str, at_least: int | None = None) -> GrayIm
 
     Raises
     ------
-    ImageError : not an image, truncated, too small or large, several frames, floating-point pixels.
+    ImageError : not an image, truncated, too small or large, several frames, floating-point pixels; a DICOM file
+        that is no frontal chest X-ray.
+    MissingDependency : a DICOM file, and the extra ``dicom`` isn't installed.
     """
     check_bytes(data, name=name)
     with _one_at_a_time, warnings.catch_warnings():
         # Pillow warns of large headers and odd metadata; our own limits below decide.
         warnings.simplefilter("ignore")
         try:
-            return _decode(data, name, at_least)
-        except (ImageError, MemoryError):
+            return _decode_dicom(data, name) if is_dicom(data) else _decode(data, name, at_least)
+        except (CxrsError, MemoryError):
             raise
         except UnidentifiedImageError as error:
             raise ImageError(_what_it_is(data, name)) from error
@@ -118,6 +125,13 @@ def read_image(data: bytes, *, name: str, at_least: int | None = None) -> GrayIm
         except Exception as error:  # Pillow's decoders raise nearly anything on hostile bytes.
             reason = str(error) or type(error).__name__
             raise ImageError(f"{name}: damaged image: {reason}; export or copy it again") from error
+
+
+def _decode_dicom(data: bytes, name: str) -> GrayImage:
+    import_extra("pydicom", "dicom")
+    from cxrs_edge.dicom.reader import read_dicom
+
+    return read_dicom(data, name=name)
 
 
 def _decode(data: bytes, name: str, at_least: int | None) -> GrayImage:
@@ -205,8 +219,6 @@ def _narrow(pixels: NDArray[np.int32], name: str) -> NDArray[np.uint16]:
 
 
 def _what_it_is(data: bytes, name: str) -> str:
-    expected = "expected a PNG, JPEG, TIFF or BMP image"
-    if data[128:132] == b"DICM":
-        return f"{name}: a DICOM file; {expected}; export it as a 16 bit PNG from your viewer"
+    expected = "expected a PNG, JPEG, TIFF, BMP or DICOM image"
     what = next((what for magic, what in MAGIC.items() if data.startswith(magic)), "not an image")
     return f"{name}: {what}; {expected}"

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from cxrs_edge.dicom import HEADER_BYTES, is_dicom
 from cxrs_edge.errors import InputError
 from cxrs_edge.grade import Failure
 from cxrs_edge.image import SUFFIXES
@@ -14,9 +15,9 @@ from cxrs_edge.image import SUFFIXES
 def find_images(paths: Iterable[str]) -> Iterator[str | Failure]:
     """Files as they are given, folders as the images in and below them.
 
-    In a folder: names with an image's suffix, sorted, then those of its subfolders, sorted. Hidden files
-    and folders are left out, and links to folders are not followed (they may lead back). A folder
-    without an image, or one that can't be read, is a `Failure`.
+    In a folder: names with an image's suffix and DICOM files of any name, sorted, then those of its subfolders,
+    sorted. Hidden files and folders and DICOMDIRs are left out, and links to folders are not followed (they may
+    lead back). A folder without an image, or one that can't be read, is a `Failure`.
     """
     for path in paths:
         if Path(path).is_dir():
@@ -31,7 +32,7 @@ def _images_below(folder: str) -> Iterator[str | Failure]:
     for parent, folders, names in os.walk(folder, onerror=errors.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            if not name.startswith(".") and name.lower().endswith(SUFFIXES):
+            if not name.startswith(".") and _is_image(Path(parent, name)):
                 found = True
                 yield str(Path(parent, name))
     for error in errors:
@@ -41,9 +42,23 @@ def _images_below(folder: str) -> Iterator[str | Failure]:
         yield _failure(folder, f"{folder}: no image in or below this folder; expected {_suffixes()}")
 
 
+def _is_image(path: Path) -> bool:
+    """By its name, or for DICOM, whose files are often named by a number or a UID, by its first bytes."""
+    if path.name.lower().endswith(SUFFIXES):
+        return True
+    # The index of a CD or USB stick is a DICOM file too. Opening a FIFO would wait for its writer.
+    if path.name.upper() == "DICOMDIR" or not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return is_dicom(file.read(HEADER_BYTES))
+    except OSError:
+        return False
+
+
 def _failure(source: str, message: str) -> Failure:
     return Failure.of(source, InputError(message))
 
 
 def _suffixes() -> str:
-    return "files named " + ", ".join(f"*{suffix}" for suffix in SUFFIXES)
+    return "files named " + ", ".join(f"*{suffix}" for suffix in SUFFIXES) + ", or DICOM files"

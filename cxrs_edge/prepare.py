@@ -85,16 +85,22 @@ def prepare(image: GrayImage, spec: InputSpec) -> Pixels:
     return pixels
 
 
-def to_8_bit(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """Scale the nominal range to 0..255; H x W in and out.
+def nominal_bits(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> int:
+    """Bits of the nominal range: 8, or of 16 bit pixels the smallest usual depth that holds the brightest one.
 
-    The nominal range of 16 bit pixels is the smallest usual depth (8, 10, 12, 14, 16 bit) that holds the
-    brightest one: detectors deliver 10 to 14 bits inside 16 bit files, which would otherwise come out black.
+    Detectors deliver 10 to 14 bits inside 16 bit files, which would otherwise come out black.
     """
     if pixels.dtype == np.uint8:
-        return pixels.astype(np.uint8, copy=False)
+        return 8
     brightest = int(pixels.max())
-    nominal = next(2**depth - 1 for depth in BIT_DEPTHS if brightest < 2**depth)
+    return next(bits for bits in BIT_DEPTHS if brightest < 2**bits)
+
+
+def to_8_bit(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """Scale the nominal range to 0..255; H x W in and out."""
+    if pixels.dtype == np.uint8:
+        return pixels.astype(np.uint8, copy=False)
+    nominal = 2 ** nominal_bits(pixels) - 1
     table = np.round(np.arange(nominal + 1) * (255 / nominal)).astype(np.uint8)
     scaled: NDArray[np.uint8] = table[pixels]
     return scaled

@@ -75,7 +75,8 @@ def to_json(result: Grade | Failure) -> dict[str, Any]:
             "outcome": "error",
             "error": {"kind": result.kind, "message": _unicode(result.message)},
         }
-    return {"schema": SCHEMA, **asdict(result), "source": _unicode(result.source)}
+    keys = {"schema": SCHEMA, **asdict(result), "source": _unicode(result.source)}
+    return keys if result.image else {key: value for key, value in keys.items() if key != "image"}
 
 
 def printable(text: str) -> str:

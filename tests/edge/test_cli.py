@@ -70,11 +70,21 @@ def test_json_has_exactly_the_keys_of_the_contract(tiny, draw_xray, tmp_path):
         "model",
         "engine",
         "timing_ms",
+        "image",
     ]
     assert list(graded["probabilities"]) == ["level1", "level2"]
     assert list(graded["model"]) == ["name", "version", "precision", "sha256"]
     assert list(graded["engine"]) == ["name", "version", "threads"]
     assert list(graded["timing_ms"]) == ["read", "prepare", "infer"]
+    # tiny's card crops nothing at the top, so that the square is as high as the picture.
+    assert graded["image"] == {
+        "format": "PNG",
+        "width": 160,
+        "height": 140,
+        "bits": 8,
+        "crop": {"left": 10, "top": 0, "side": 140},
+        "grayscale": None,
+    }
     assert list(failed) == ["schema", "source", "outcome", "error"]
     assert list(failed["error"]) == ["kind", "message"]
     assert {graded["schema"], failed["schema"]} == {"cxrs-edge/grade/1"}

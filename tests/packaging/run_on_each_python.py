@@ -22,7 +22,7 @@ from pathlib import Path
 
 VERSIONS = ("3.11", "3.12", "3.13")
 ROOT = Path(__file__).parents[2]
-NEEDED = ("docs/systemd", "tests/edge")
+NEEDED = ("docs", "tests/edge")
 """What the runtime's tests read of the tree."""
 MARKERS, FAST_MARKERS = "not slow", "not slow and not hypothesis"
 """Hypothesis marks its tests itself."""
@@ -61,7 +61,7 @@ def check(version: str, python: str, wheel: Path, fast: bool) -> None:
         run(python, "-m", "venv", venv)
     pip = (venv / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check")
     # The tests build tiny models with the onnx package; the runtime itself never imports it.
-    run(*pip, f"cxrs-edge[tflite,onnx] @ {wheel.as_uri()}", "pytest", "hypothesis", "onnx")
+    run(*pip, f"cxrs-edge[tflite,onnx,dicom] @ {wheel.as_uri()}", "pytest", "hypothesis", "onnx")
     run(*pip, "--force-reinstall", "--no-deps", wheel)
     # -P and the copy outside of the tree: the installed package is tested, not the source folder.
     pytest = (venv / "bin" / "python", "-P", "-m", "pytest", "-q", "--import-mode=importlib")

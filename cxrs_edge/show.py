@@ -1,0 +1,80 @@
+"""What the network saw of an image: its pixels, and how they were made, as one picture without names."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+
+from PIL import Image, ImageDraw, ImageFont
+
+from cxrs_edge.card import ModelCard
+from cxrs_edge.grade import ImageInfo
+from cxrs_edge.grayscale import Grayscale, LookupTable, Rescale, Window
+from cxrs_edge.image import GrayImage
+from cxrs_edge.prepare import prepare
+from cxrs_edge.render import RESEARCH_USE
+
+SHOWN_SIDE = 480
+"""Pixels: smaller inputs are enlarged by a whole number, so that each of their pixels stays a square."""
+MARGIN, FONT_SIZE, LINE_HEIGHT, LINE_LENGTH = 10, 13, 18, 68
+
+
+def draw_shown(image: GrayImage, card: ModelCard) -> bytes:
+    """PNG: the prepared square, and `describe`'s lines below it. Raises `ImageError` as `prepare` does.
+
+    Neither the file's name nor anything else that a DICOM file says of the patient is in it, except what is burnt
+    into the pixels themselves.
+    """
+    square = Image.fromarray(prepare(image, card.input)[0, :, :, 0])
+    scale = -(-SHOWN_SIDE // square.width)
+    enlarged = square.resize((square.width * scale, square.height * scale), Image.Resampling.NEAREST)
+    lines = [part for line in describe(image, card) for part in textwrap.wrap(line, LINE_LENGTH)]
+    height = enlarged.height + 2 * MARGIN + LINE_HEIGHT * len(lines)
+    picture = Image.new("L", (enlarged.width, height), 0)
+    picture.paste(enlarged)
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(FONT_SIZE)
+    for row, line in enumerate(lines):
+        draw.text((MARGIN, enlarged.height + MARGIN + row * LINE_HEIGHT), line, fill=255, font=font)
+    png = io.BytesIO()
+    picture.save(png, "PNG", optimize=True)
+    return png.getvalue()
+
+
+def describe(image: GrayImage, card: ModelCard) -> list[str]:
+    """How the pixels were made, one decision in a line, then the notes."""
+    info, spec = ImageInfo.of(image, card.input), card.input
+    crop = info.crop
+    return [
+        f"{info.format}, {info.width} x {info.height} pixels, {info.bits} bit",
+        *(_describe_grayscale(info.grayscale) if info.grayscale else ["Gray levels: as in the file"]),
+        f"Crop: {crop.side} x {crop.side} pixels, {crop.left} from the left, {crop.top} from the top",
+        f"Network input: {spec.size} x {spec.size}, {spec.resize}; {card.name} {card.version}",
+        *(f"Note: {note}" for note in image.notes),
+        RESEARCH_USE,
+    ]
+
+
+def _describe_grayscale(grayscale: Grayscale) -> list[str]:
+    sign = "signed" if grayscale.signed else "unsigned"
+    lines = [
+        f"{grayscale.photometric}, {grayscale.bits_stored} bit {sign}, transfer syntax "
+        f"{grayscale.transfer_syntax}",
+        f"Modality LUT: {_describe_step(grayscale.modality)}",
+        f"VOI LUT: {_describe_step(grayscale.voi)}",
+        f"Inverted: {'yes' if grayscale.inverted else 'no'}",
+    ]
+    if grayscale.padding:
+        lines.append(f"Padding, shown black: stored values {grayscale.padding[0]} to {grayscale.padding[1]}")
+    return lines
+
+
+def _describe_step(step: Rescale | LookupTable | Window | None) -> str:
+    match step:
+        case Rescale():
+            return f"{step.slope:g} x stored value + {step.intercept:g}"
+        case LookupTable():
+            return f"table of {step.entries} entries from {step.first}, {step.bits} bit"
+        case Window():
+            return f"window {step.kind}, center {step.center:g}, width {step.width:g}"
+        case None:
+            return "none"
