@@ -167,8 +167,10 @@ def predict(
     from cxrs_edge.grade import Failure
     from cxrs_edge.grader import Grader
     from cxrs_edge.inputs import find_images
+    from cxrs_edge.memory_limit import limit_memory
     from cxrs_edge.render import RESEARCH_USE, csv_header, render
 
+    limit_memory()
     grader = Grader.open(model, engine, threads) if model else Grader.bundled(engine, threads)
     click.echo(f"{_choice(grader)}\n{RESEARCH_USE}", err=True)
     if style == "csv":
