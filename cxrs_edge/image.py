@@ -21,6 +21,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from cxrs_edge.decoding_cost import check_cost
 from cxrs_edge.errors import ImageError
 from cxrs_edge.gray import SIDEWAYS, UPRIGHT, to_gray
+from cxrs_edge.jpeg_end import check_end
 from cxrs_edge.structure import check_structure
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
@@ -35,6 +36,9 @@ TIFF_COMPRESSIONS = ("raw", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "p
 MAGIC = {
     b"%PDF": "a PDF",
     b"PK\x03\x04": "a zip archive",
+    b"\x1f\x8b": "a gzip archive",
+    b"<!DOCTYPE": "a web page",
+    b"<html": "a web page",
     b"GIF8": "a GIF",
     b"RIFF": "a WebP",
     b"\x89PNG": "a damaged PNG",
@@ -144,6 +148,8 @@ def _decode(data: bytes, name: str, at_least: int | None) -> GrayImage:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
         size = (height, width) if orientation in SIDEWAYS else (width, height)
         pixels, notes = to_gray(image, name)
+        if is_jpeg:
+            check_end(data, pixels, at_least, name)
         upright = UPRIGHT[orientation](pixels) if orientation in UPRIGHT else pixels
         kind = "JPEG" if is_jpeg else str(image.format)
         return GrayImage(pixels=upright, name=name, format=kind, size=size, notes=notes)
@@ -203,5 +209,7 @@ def _what_it_is(data: bytes, name: str) -> str:
     expected = "expected a PNG, JPEG, TIFF or BMP image"
     if data[128:132] == b"DICM":
         return f"{name}: a DICOM file; {expected}; export it as a 16 bit PNG from your viewer"
+    if data[344:348] in (b"n+1\0", b"ni1\0"):
+        return f"{name}: a NIfTI file; {expected}; export one slice as a 16 bit PNG"
     what = next((what for magic, what in MAGIC.items() if data.startswith(magic)), "not an image")
     return f"{name}: {what}; {expected}"

@@ -12,6 +12,7 @@ import io
 import mmap
 import os
 import zipfile
+from collections import deque
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -142,15 +143,13 @@ def _find_metadata(data: Buffer) -> tuple[int, bytes] | None:
 
     Only a card that ends the file counts: a field after it could replace the graph that was hashed.
     """
-    last = None
     try:
-        for last in read_fields(data, 0, len(data)):
-            pass
-        if last is None or last.number != METADATA or last.end != len(data):
-            return None
-        return _card_entry(last.start, bytes(data[last.payload : last.end]))
+        (last,) = deque(read_fields(data, 0, len(data)), maxlen=1)
     except IndexError:
         return None
+    if last.number != METADATA or last.end != len(data):
+        return None
+    return _card_entry(last.start, bytes(data[last.payload : last.end]))
 
 
 def _card_entry(start: int, entry: bytes) -> tuple[int, bytes] | None:

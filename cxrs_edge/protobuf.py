@@ -91,9 +91,9 @@ def has_external_data(data: Buffer, end: int) -> bool:
     while messages:
         kind, start, stop = messages.pop()
         for field in read_fields(data, start, stop):
-            if kind == "tensor" and field.number == DATA_LOCATION:
-                if read_varint(data, field.payload)[0] == EXTERNAL:
-                    return True
+            is_location = kind == "tensor" and field.number == DATA_LOCATION
+            if is_location and read_varint(data, field.payload)[0] == EXTERNAL:
+                return True
             inner = ONNX_MESSAGES[kind].get(field.number)
             if inner and field.wire == BYTES:
                 messages.append((inner, field.payload, min(field.end, stop)))

@@ -64,7 +64,7 @@ def fuzz_model(data: bytes) -> None:
         try:
             model = read_model_file(file.name)
         except ModelError as error:
-            assert str(error).startswith(file.name)
+            check_error(error, file.name)
         else:
             assert model.path == Path(file.name)
             assert model.card.sha256 == hashlib.sha256(data[: model.card.base_bytes]).hexdigest()
@@ -92,10 +92,10 @@ def check_image(image: GrayImage, at_least: int | None) -> None:
     assert all(note.isprintable() for note in image.notes)
 
 
-def check_error(error: CxrsError) -> None:
+def check_error(error: CxrsError, name: str = NAME) -> None:
     """It names its subject, and is no flood."""
     message = str(error)
-    assert message.startswith(f"{NAME}: ")
+    assert message.startswith(f"{name}: ")
     assert len(message) < LONGEST_MESSAGE
     json.dumps(message)
 
