@@ -13,6 +13,7 @@ from PIL import Image
 
 from cxrs_edge.errors import ImageError
 from cxrs_edge.gray import Gray, to_gray
+from cxrs_edge.structure import jpeg_segments
 
 NEVER_DECODED = 128
 """The middle gray of blocks without coefficients (libjpeg, jdhuff.c: insufficient_data)."""
@@ -29,7 +30,9 @@ def check_end(data: bytes, pixels: Gray, at_least: int | None, name: str) -> Non
     """
     if pixels[-1, -1] != NEVER_DECODED:
         return
-    end = data.find(END_OF_IMAGE, data.find(START_OF_SCAN))
+    # A preview in the metadata has scans and ends of its own.
+    metadata_end = max((position for position, _ in jpeg_segments(data)), default=0)
+    end = data.find(END_OF_IMAGE, data.find(START_OF_SCAN, metadata_end))
     with Image.open(io.BytesIO(data[:end] + FILLER + data[end:]), formats=("JPEG",)) as longer:
         if at_least is not None:
             longer.draft(longer.mode, (at_least, at_least))

@@ -77,7 +77,7 @@ def _check_jpeg(data: bytes, name: str) -> None:
     # Within a scan FF is followed by 00, so the marker is found there only where a further scan begins.
     _refuse_beyond(MAX_JPEG_SCANS, data.count(bytes([FILL, START_OF_SCAN])), name, "scans")
     exif = b""
-    for position, content in _jpeg_segments(data):
+    for position, content in jpeg_segments(data):
         _refuse_beyond(MAX_METADATA_BYTES, position, name, "bytes of metadata")
         if content.startswith(EXIF_HEAD):
             exif += content[len(EXIF_HEAD) :]
@@ -86,8 +86,8 @@ def _check_jpeg(data: bytes, name: str) -> None:
     _check_tiff(exif.removeprefix(EXIF_HEAD), name)
 
 
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Where each segment before the first scan ends, and its content; the file's end if there is no scan."""
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Where each segment of a JPEG before its first scan ends, and its content; the file's end without a scan."""
     position = 2
     while 0 <= position < len(data) - 3:
         marker = data[position + 1]

@@ -6,6 +6,7 @@ A tiny model averages the pixels and puts softmax([+slope, -slope] * mean / 255)
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,9 @@ from PIL import Image
 from cxrs_edge.card import Calibration, ModelCard
 from cxrs_edge.model_file import Kind, with_card
 from cxrs_edge.prepare import InputSpec
+
+# Modules beside the tests are imported by their names.
+sys.path.insert(0, str(Path(__file__).parent))
 
 SIZE = 32
 SLOPE = 1.5
@@ -108,17 +112,23 @@ def expected_level2() -> Callable[..., float]:
 WriteModel = Callable[..., Path]
 
 
-@pytest.fixture
-def write_model(tmp_path: Path) -> WriteModel:
-    """Write a tiny model: `write_model("onnx", graph={"size": 48}, card={"labels": ...})`."""
+@pytest.fixture(scope="session")
+def write_models() -> WriteModel:
+    """Write a tiny model: `write_models("onnx", folder, graph={"size": 48}, card={"labels": ...})`."""
 
-    def write(kind: Kind, graph: dict[str, Any] | None = None, card: Any = None) -> Path:
+    def write(kind: Kind, folder: Path, graph: dict[str, Any] | None = None, card: Any = None) -> Path:
         base = (tiny_tflite if kind == "tflite" else tiny_onnx)(TinyGraph(**(graph or {})))
-        path = tmp_path / f"tiny.{kind}"
+        path = folder / f"tiny.{kind}"
         path.write_bytes(with_card(base, TinyCard(**(card or {})).card(), kind))
         return path
 
     return write
+
+
+@pytest.fixture
+def write_model(tmp_path: Path, write_models: WriteModel) -> WriteModel:
+    """The same below `tmp_path`: `write_model("onnx", graph=..., card=...)`."""
+    return lambda kind, **options: write_models(kind, tmp_path, **options)
 
 
 def tiny_onnx(graph: TinyGraph) -> bytes:
