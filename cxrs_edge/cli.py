@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 STDIN = "-"
+ANY_PATH = click.Path(readable=False)
+"""What can't be read is told of by who reads it: one bad file must not stop the others."""
 INTERRUPTED, OUTPUT_CLOSED = 130, 141
 """128 + SIGINT and 128 + SIGPIPE, as shells report them."""
 
@@ -115,11 +117,11 @@ def main() -> None:
 
 
 @main.command(short_help="Grade X-rays: files, folders, or - for standard input.")
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path())
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=ANY_PATH)
 @click.option(
     "--model",
     metavar="FILE",
-    type=click.Path(),
+    type=ANY_PATH,
     help="A .tflite or .onnx file written by `cxrs-edge export`, instead of the bundled model.",
 )
 @click.option(
@@ -186,7 +188,7 @@ def predict(
 
 
 @main.command(short_help="Show a model's card, and what this machine would run it with.")
-@click.argument("model", required=False, type=click.Path())
+@click.argument("model", required=False, type=ANY_PATH)
 @click.option(
     "--format",
     "style",

@@ -3,45 +3,18 @@
 from __future__ import annotations
 
 import json
-import resource
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hostile_command import predict
 from hostile_images import REFUSED, UNUSUAL, ImageCase
 from image_bytes import encode
 from PIL import Image
 
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (72, 80)).astype(np.uint8))
 """Of which every byte of the file matters."""
-MEMORY = 1_000_000_000
-"""Bytes that the process may allocate; the engine and its threads reserve about half of it."""
-COMMAND = [
-    sys.executable,
-    "-m",
-    "cxrs_edge",
-    "predict",
-    "--format",
-    "json",
-    "--engine",
-    "onnx",
-    "--threads",
-    "1",
-]
-
-
-def predict(model: Path, *paths: Path | str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, "--model", str(model), *map(str, paths)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY)),
-    )
 
 
 @pytest.fixture(scope="module")
