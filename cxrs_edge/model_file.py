@@ -71,7 +71,8 @@ def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 return _read(path, data)
     except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: can't be read: {error}") from error
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ModelError(f"{path}: can't be read: {reason}") from error
 
 
 def _read(path: Path, data: Buffer) -> ModelFile:
@@ -147,7 +148,7 @@ def _find_metadata(data: Buffer) -> tuple[int, bytes] | None:
         (last,) = deque(read_fields(data, 0, len(data)), maxlen=1)
     except IndexError:
         return None
-    if last.number != METADATA or last.end != len(data):
+    if last.number != METADATA:
         return None
     return _card_entry(last.start, bytes(data[last.payload : last.end]))
 

@@ -66,7 +66,7 @@ def read_varint(data: Buffer, position: int) -> tuple[int, int]:
 
 
 def read_fields(data: Buffer, start: int, end: int) -> Iterator[Field]:
-    """The fields of the message at `start`; the last one's end may lie beyond `end`."""
+    """The fields of the message that lies from `start` to `end`."""
     while start < end:
         tag, payload = read_varint(data, start)
         number, wire = tag >> 3, tag & 7
@@ -81,6 +81,8 @@ def read_fields(data: Buffer, start: int, end: int) -> Iterator[Field]:
             after = payload + FIXED_BYTES[wire]
         else:
             raise IndexError(start)
+        if after > end:
+            raise IndexError(after)
         yield Field(number, wire, start, payload, after)
         start = after
 
@@ -96,5 +98,5 @@ def has_external_data(data: Buffer, end: int) -> bool:
                 return True
             inner = ONNX_MESSAGES[kind].get(field.number)
             if inner and field.wire == BYTES:
-                messages.append((inner, field.payload, min(field.end, stop)))
+                messages.append((inner, field.payload, field.end))
     return False

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+import pytest
 
 PREDICT = ["-m", "cxrs_edge", "predict", "--threads", "1", "--format", "json"]
 MEMORY = 1_000_000_000
@@ -18,6 +21,17 @@ WITHOUT_THE_POWERS_OF_ROOT = (
     else []
 )
 """Root reads whatever it likes; without these two powers it is bound by the permissions like everybody else."""
+
+needs_setpriv = pytest.mark.skipif(
+    bool(WITHOUT_THE_POWERS_OF_ROOT) and shutil.which("setpriv") is None,
+    reason="root, and no setpriv to be less",
+)
+
+
+def forbidden(path: Path, *, folder: bool = False) -> Path:
+    path.mkdir() if folder else path.touch()
+    path.chmod(0)
+    return path
 
 
 def predict(

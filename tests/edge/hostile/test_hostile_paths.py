@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -13,13 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from hostile_command import PREDICT, WITHOUT_THE_POWERS_OF_ROOT, predict
+from hostile_command import PREDICT, WITHOUT_THE_POWERS_OF_ROOT, forbidden, needs_setpriv, predict
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="files and names of POSIX")
-needs_setpriv = pytest.mark.skipif(
-    bool(WITHOUT_THE_POWERS_OF_ROOT) and shutil.which("setpriv") is None,
-    reason="root, and no setpriv to be less",
-)
 
 
 class PathCase(NamedTuple):
@@ -50,12 +45,6 @@ def listening(path: Path) -> Path:
 def sparse(path: Path) -> Path:
     with path.open("wb") as file:
         file.truncate(2**40)
-    return path
-
-
-def forbidden(path: Path, *, folder: bool = False) -> Path:
-    path.mkdir() if folder else path.touch()
-    path.chmod(0)
     return path
 
 
