@@ -124,7 +124,7 @@ FLOATS = DEEP.astype("<f4")
 NANS = np.where(X % 2 == 0, np.float32("nan"), np.float32("inf")).astype("<f4")
 
 REFUSED = [
-    ImageCase("empty", lambda: b"", "empty file; expected a PNG, JPEG, TIFF or BMP"),
+    ImageCase("empty", lambda: b"", "empty file; expected a PNG"),
     ImageCase("one byte", lambda: b"\x89", "not an image"),
     ImageCase("text", lambda: b"no image\n" * 50, "not an image"),
     ImageCase("zeros", lambda: bytes(100_000), "not an image"),
