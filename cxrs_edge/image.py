@@ -201,7 +201,7 @@ def _check_compression(image: ImageFile, name: str) -> None:
             f"{name}: a TIFF compressed as {kind}; expected LZW, Deflate, PackBits, JPEG or none; "
             "export it as a PNG"
         )
-    if any(tile.codec_name == "bmp_rle" for tile in image.tile):
+    if any(codec == "bmp_rle" for codec, *_ in image.tile):
         raise ImageError(f"{name}: a run-length compressed BMP; expected a plain one; export it as a PNG")
 
 
