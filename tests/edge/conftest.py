@@ -66,4 +66,4 @@ def write_models() -> WriteModel:
 @pytest.fixture
 def write_model(tmp_path: Path, write_models: WriteModel) -> WriteModel:
     """The same below `tmp_path`: `write_model("onnx", graph=..., card=...)`."""
-    return lambda kind, **options: write_models(kind, tmp_path, **options)
+    return lambda kind, *args, **options: write_models(kind, tmp_path, *args, **options)
