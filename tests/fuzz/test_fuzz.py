@@ -48,7 +48,7 @@ def test_the_seeds_keep_every_promise(target):
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_mutants_break_no_promise(target):
-    @settings(max_examples=250, deadline=None)
+    @settings(max_examples=120, deadline=None)
     @given(mutants(SEEDS[target]))
     def check(data):
         TARGETS[target](data)
