@@ -7,12 +7,14 @@ PLATFORM ?= linux_aarch64
 PYTHON_VERSION ?= 3.11
 ENGINES ?= tflite
 RELEASES ?= bookworm trixie
+FUZZ_SECONDS ?= 60
 VENV := .venv
 DEMO_VENV := .venv-demo
 TFLITE_RUNTIME_VENV := .venv-tflite-runtime
 PYTHON311 ?= python3.11
 
-.PHONY: demo test test-pythons test-slow test-arm64 lint complexity offline-bundle pretrain model release golden clean
+.PHONY: demo test test-pythons test-slow test-arm64 fuzz memory lint complexity offline-bundle pretrain model release \
+    golden clean
 
 demo: $(DEMO_VENV)/.done  ## Install the runtime only and grade an image: make demo IMAGE=scan.png
 	$(DEMO_VENV)/bin/cxrs-edge predict "$(IMAGE)"
@@ -34,6 +36,13 @@ test-arm64: $(VENV)/.done  ## As root: real aarch64 wheels in an emulated arm64 
 offline-bundle: $(VENV)/.done  ## An archive that installs without a network: PLATFORM, PYTHON_VERSION, ENGINES
 	$(VENV)/bin/python offline/make_bundle.py --platform $(PLATFORM) --python $(PYTHON_VERSION) \
 	    $(addprefix --engine ,$(ENGINES))
+
+fuzz: $(VENV)/.done  ## Coverage-guided fuzzing of all that parses, FUZZ_SECONDS for each of its six targets
+	$(VENV)/bin/pip install --quiet --editable '.[fuzz]'
+	$(VENV)/bin/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS)
+
+memory: $(VENV)/.done  ## Peak memory of predicting the largest file of each kind, the table of docs/limits.md
+	$(VENV)/bin/python bench/measure_memory.py
 
 lint: $(VENV)/.done
 	$(VENV)/bin/ruff check .

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 STDIN = "-"
+ANY_PATH = click.Path(readable=False)
+"""What can't be read is told of by who reads it: one bad file must not stop the others."""
 INTERRUPTED, OUTPUT_CLOSED = 130, 141
 """128 + SIGINT and 128 + SIGPIPE, as shells report them."""
 
@@ -126,11 +128,11 @@ def main() -> None:
 
 
 @main.command(short_help="Grade X-rays: files, folders, or - for standard input.")
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path())
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=ANY_PATH)
 @click.option(
     "--model",
     metavar="FILE",
-    type=click.Path(),
+    type=ANY_PATH,
     help="A .tflite or .onnx file written by `cxrs-edge export`, instead of the bundled model.",
 )
 @click.option(
@@ -178,9 +180,11 @@ def predict(
     from cxrs_edge.grade import Failure
     from cxrs_edge.grader import Grader
     from cxrs_edge.inputs import find_images
+    from cxrs_edge.memory_limit import limit_memory
     from cxrs_edge.native_stderr import without_greeting
     from cxrs_edge.render import RESEARCH_USE, csv_header, render
 
+    limit_memory()
     with without_greeting():
         grader = Grader.open(model, engine, threads) if model else Grader.bundled(engine, threads)
     click.echo(f"{_choice(grader)}\n{RESEARCH_USE}", err=True)
@@ -197,7 +201,7 @@ def predict(
 
 
 @main.command(short_help="Show a model's card, and what this machine would run it with.")
-@click.argument("model", required=False, type=click.Path())
+@click.argument("model", required=False, type=ANY_PATH)
 @click.option(
     "--format",
     "style",

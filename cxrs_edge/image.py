@@ -12,12 +12,20 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import TiffImagePlugin as TiffTag
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
+from cxrs_edge.decoding_cost import check_cost
 from cxrs_edge.dicom import is_dicom
 from cxrs_edge.errors import CxrsError, ImageError
 from cxrs_edge.extras import import_extra
+from cxrs_edge.gray import SIDEWAYS, UPRIGHT, to_gray
 from cxrs_edge.grayscale import Grayscale
+from cxrs_edge.jpeg_end import check_end
+from cxrs_edge.structure import check_structure
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 """Pillow's names; its JPEG reader opens MPO, a phone's JPEG with a preview behind it, as well."""
@@ -26,11 +34,14 @@ MAX_BYTES = 100_000_000
 MAX_PIXELS = 64_000_000
 """Three times the largest flat-panel detectors (about 20 megapixels)."""
 MIN_SIDE = 64
-SIDEWAYS = (5, 6, 7, 8)
-"""EXIF orientations that swap width and height."""
+TIFF_COMPRESSIONS = ("raw", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits", "jpeg")
+"""Others aren't met in X-rays, and their decoders are seldom tried."""
 MAGIC = {
     b"%PDF": "a PDF",
     b"PK\x03\x04": "a zip archive",
+    b"\x1f\x8b": "a gzip archive",
+    b"<!DOCTYPE": "a web page",
+    b"<html": "a web page",
     b"GIF8": "a GIF",
     b"RIFF": "a WebP",
     b"\x89PNG": "a damaged PNG",
@@ -135,21 +146,27 @@ def _decode_dicom(data: bytes, name: str) -> GrayImage:
 
 
 def _decode(data: bytes, name: str, at_least: int | None) -> GrayImage:
+    check_structure(data, name=name)
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         _check_header(image, name)
         _check_pixel_format(image, data, name)
-        kind = "JPEG" if image.format == "MPO" else str(image.format)
-        width, height = image.size
-        if at_least is not None and kind == "JPEG":
+        _check_compression(image, name)
+        is_jpeg = isinstance(image, JpegImageFile)
+        whole = image.size
+        if at_least is not None and is_jpeg:
             image.draft(image.mode, (at_least, at_least))
+        check_cost(image, whole, name)
         image.load()
-        sideways = image.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS
-        ImageOps.exif_transpose(image, in_place=True)
-        size = image.size
-        if kind == "JPEG":  # the header's size, since the pixels may be fewer
-            size = (height, width) if sideways else (width, height)
-        pixels, notes = _to_gray(image, name)
-        return GrayImage(pixels=pixels, name=name, format=kind, size=size, notes=notes)
+        width, height = whole if is_jpeg else image.size
+        # Pillow itself turns a TIFF while it loads it, and forgets the orientation.
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+        size = (height, width) if orientation in SIDEWAYS else (width, height)
+        pixels, notes = to_gray(image, name)
+        if is_jpeg:
+            check_end(data, pixels, at_least, name)
+        upright = UPRIGHT[orientation](pixels) if orientation in UPRIGHT else pixels
+        kind = "JPEG" if is_jpeg else str(image.format)
+        return GrayImage(pixels=upright, name=name, format=kind, size=size, notes=notes)
 
 
 def _check_header(image: Image.Image, name: str) -> None:
@@ -168,13 +185,15 @@ def _check_header(image: Image.Image, name: str) -> None:
 
 def _check_pixel_format(image: Image.Image, data: bytes, name: str) -> None:
     """Refuse what Pillow would read wrongly without a word."""
+    if image.mode == "F":
+        raise ImageError(f"{name}: floating-point pixels; expected 8 or 16 bit integers")
     bits, white_is_zero = 8, False
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        bits = max(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
-        white_is_zero = image.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
+    if isinstance(image, TiffImageFile):
+        bits = max(image.tag_v2.get(TiffTag.BITSPERSAMPLE, (1,)))
+        white_is_zero = image.tag_v2.get(TiffTag.PHOTOMETRIC_INTERPRETATION) == 0
     elif image.format == "PNG":
         bits = data[24]  # the header's bit depth, always at this place
-    gray = image.mode.startswith(("I", "F"))
+    gray = image.mode.startswith("I")
     if bits > 8 and not gray:
         # Pillow keeps the upper 8 bits, so that 12 bit values in a 16 bit file come out black.
         raise ImageError(
@@ -188,37 +207,21 @@ def _check_pixel_format(image: Image.Image, data: bytes, name: str) -> None:
         )
 
 
-def _to_gray(image: Image.Image, name: str) -> tuple[NDArray[np.uint8] | NDArray[np.uint16], tuple[str, ...]]:
-    if image.mode.startswith("I;16"):
-        return np.asarray(image).astype(np.uint16), ()
-    if image.mode == "I":
-        return _narrow(np.asarray(image), name), ()
-    if image.mode == "F":
-        raise ImageError(f"{name}: floating-point pixels; expected 8 or 16 bit integers")
-    if image.mode in ("L", "1"):
-        return np.asarray(image.convert("L")), ()
-    notes: tuple[str, ...] = ()
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        if rgba.getchannel("A").getextrema() != (255, 255):
-            notes += ("transparent areas were set to black",)
-        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba)
-    rgb = image if image.mode == "RGB" else image.convert("RGB")
-    red, green, blue = (np.asarray(channel) for channel in rgb.split())
-    if not (np.array_equal(red, green) and np.array_equal(green, blue)):
-        notes += ("colour image, turned to gray",)
-    return np.asarray(rgb.convert("L")), notes
-
-
-def _narrow(pixels: NDArray[np.int32], name: str) -> NDArray[np.uint16]:
-    """32 bit integers are taken when they hold no more than 16 bit values, as some exporters write them."""
-    low, high = int(pixels.min()), int(pixels.max())
-    if low < 0 or high > 65535:
-        raise ImageError(f"{name}: pixel values {low} to {high}; expected 8 or 16 bit (0 to 65535)")
-    return pixels.astype(np.uint16)
+def _check_compression(image: ImageFile, name: str) -> None:
+    """Refuse what isn't met in X-rays, and whose decoders are slow or seldom tried."""
+    if isinstance(image, TiffImageFile) and image.info["compression"] not in TIFF_COMPRESSIONS:
+        kind = image.info["compression"]
+        raise ImageError(
+            f"{name}: a TIFF compressed as {kind}; expected LZW, Deflate, PackBits, JPEG or none; "
+            "export it as a PNG"
+        )
+    if any(codec == "bmp_rle" for codec, *_ in image.tile):
+        raise ImageError(f"{name}: a run-length compressed BMP; expected a plain one; export it as a PNG")
 
 
 def _what_it_is(data: bytes, name: str) -> str:
     expected = "expected a PNG, JPEG, TIFF, BMP or DICOM image"
+    if data[344:348] in (b"n+1\0", b"ni1\0"):
+        return f"{name}: a NIfTI file; {expected}; export one slice as a 16 bit PNG"
     what = next((what for magic, what in MAGIC.items() if data.startswith(magic)), "not an image")
     return f"{name}: {what}; {expected}"

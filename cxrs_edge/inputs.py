@@ -20,7 +20,8 @@ def find_images(paths: Iterable[str]) -> Iterator[str | Failure]:
     lead back). A folder without an image, or one that can't be read, is a `Failure`.
     """
     for path in paths:
-        if Path(path).is_dir():
+        # pathlib's raises where a name is too long.
+        if os.path.isdir(path):  # noqa: PTH112
             yield from _images_below(path)
         else:
             yield path

@@ -12,12 +12,14 @@ import io
 import mmap
 import os
 import zipfile
+from collections import deque
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from cxrs_edge.card import MAX_JSON_BYTES, ModelCard, parse_card
 from cxrs_edge.errors import ModelError
+from cxrs_edge.protobuf import Buffer, has_external_data, read_fields, read_varint, write_field
 
 Kind = Literal["tflite", "onnx"]
 
@@ -28,10 +30,8 @@ ZIP_END, ZIP_END_BYTES = b"PK\x05\x06", 22
 MAX_ZIP_BYTES = MAX_JSON_BYTES + 10_000
 """Room for a card that won't compress."""
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
-# onnx.proto: ModelProto.metadata_props = 14, StringStringEntryProto.key = 1, .value = 2; wire type 2.
-METADATA_TAG, KEY_TAG, VALUE_TAG = 14 << 3 | 2, 1 << 3 | 2, 2 << 3 | 2
-
-Buffer = bytes | mmap.mmap
+METADATA, KEY, VALUE = 14, 1, 2
+"""onnx.proto: ModelProto.metadata_props, and the fields of its StringStringEntryProto."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,8 @@ def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 return _read(path, data)
     except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: can't be read: {error}") from error
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ModelError(f"{path}: can't be read: {reason}") from error
 
 
 def _read(path: Path, data: Buffer) -> ModelFile:
@@ -92,7 +93,20 @@ def _read(path: Path, data: Buffer) -> ModelFile:
             f"{path}: card field sha256: got {card.sha256[:64]!r}, but the model's is {sha256}; "
             "the file was changed; copy it again"
         )
+    if kind == "onnx":
+        _refuse_external_data(path, data, base_bytes)
     return ModelFile(path=path, kind=kind, card=card)
+
+
+def _refuse_external_data(path: Path, data: Buffer, base_bytes: int) -> None:
+    try:
+        if has_external_data(data, base_bytes):
+            raise ModelError(
+                f"{path}: keeps weights in another file, which no hash covers; expected one file with all; "
+                "export the model again"
+            )
+    except IndexError as error:
+        raise ModelError(f"{path}: its graph is damaged; export the model again") from error
 
 
 def _zip_of(text: bytes) -> bytes:
@@ -122,20 +136,7 @@ def _find_zip(data: Buffer) -> tuple[int, bytes] | None:
 
 
 def _metadata_of(text: bytes) -> bytes:
-    entry = _field(KEY_TAG, CARD_KEY) + _field(VALUE_TAG, text)
-    return _field(METADATA_TAG, entry)
-
-
-def _field(tag: int, payload: bytes) -> bytes:
-    return _varint(tag) + _varint(len(payload)) + payload
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes(out + bytes([value]))
+    return write_field(METADATA, write_field(KEY, CARD_KEY) + write_field(VALUE, text))
 
 
 def _find_metadata(data: Buffer) -> tuple[int, bytes] | None:
@@ -143,48 +144,18 @@ def _find_metadata(data: Buffer) -> tuple[int, bytes] | None:
 
     Only a card that ends the file counts: a field after it could replace the graph that was hashed.
     """
-    position = 0
     try:
-        while position < len(data):
-            start = position
-            tag, position = _read_varint(data, position)
-            if tag >> 3 == 0:
-                return None  # no such field: a file of zeros, as a full disk leaves, is no model
-            position, payload = _skip(data, tag, position)
-        if tag != METADATA_TAG or position != len(data):
-            return None
-        return _card_entry(start, bytes(data[payload:position]))
+        (last,) = deque(read_fields(data, 0, len(data)), maxlen=1)
     except IndexError:
         return None
-
-
-def _skip(data: Buffer, tag: int, position: int) -> tuple[int, int]:
-    """(end of the field, start of its payload) for the wire types that protobuf still writes."""
-    wire = tag & 7
-    if wire == 0:
-        return _read_varint(data, position)[1], position
-    if wire in (1, 5):
-        return position + (8 if wire == 1 else 4), position
-    if wire != 2:
-        raise IndexError(position)
-    length, payload = _read_varint(data, position)
-    return payload + length, payload
+    if last.number != METADATA:
+        return None
+    return _card_entry(last.start, bytes(data[last.payload : last.end]))
 
 
 def _card_entry(start: int, entry: bytes) -> tuple[int, bytes] | None:
-    head = _field(KEY_TAG, CARD_KEY) + _varint(VALUE_TAG)
+    head = write_field(KEY, CARD_KEY) + write_field(VALUE, b"")[:1]
     if not entry.startswith(head):
         return None
-    length, text = _read_varint(entry, len(head))
+    length, text = read_varint(entry, len(head))
     return (start, entry[text:]) if text + length == len(entry) else None
-
-
-def _read_varint(data: Buffer, position: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 64, 7):
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-    raise IndexError(position)

@@ -102,5 +102,8 @@ def to_8_bit(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8
         return pixels.astype(np.uint8, copy=False)
     nominal = 2 ** nominal_bits(pixels) - 1
     table = np.round(np.arange(nominal + 1) * (255 / nominal)).astype(np.uint8)
-    scaled: NDArray[np.uint8] = table[pixels]
+    scaled = np.empty(pixels.shape, np.uint8)
+    # Row by row, since an index takes 8 bytes for each pixel.
+    for row, values in zip(scaled, pixels, strict=True):
+        row[:] = table[values]
     return scaled

@@ -32,8 +32,12 @@ class OnnxEngine:
         self._file = file
         self._names = list(file.card.outputs)
         with engine_errors(str(file.path), "loaded"):
+            # Its fallback, from the CPU to the CPU, only prints, and on stdout.
             self._session = runtime.InferenceSession(
-                str(file.path), _options(runtime, threads), providers=["CPUExecutionProvider"]
+                str(file.path),
+                _options(runtime, threads),
+                providers=["CPUExecutionProvider"],
+                enable_fallback=False,
             )
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         check_graph(file, _shapes(inputs), _shapes(outputs))

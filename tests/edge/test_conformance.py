@@ -49,8 +49,8 @@ BAD_TENSORS = {
 
 GARBAGE: dict[Kind, bytes] = {
     "tflite": b"\x1c\x00\x00\x00TFL3" + b"\xff" * 400,
-    # One field that protobuf can read, which says that it is a graph and holds no such thing.
-    "onnx": b"\x3a\x04junk",
+    # A graph of one node, of a kind that nobody knows, with one output.
+    "onnx": b"\x3a\x10\x0a\x09\x12\x01y\x22\x04junk\x62\x03\x0a\x01y",
 }
 
 

@@ -336,9 +336,9 @@ def test_other_zips_are_refused(archive: bytes, tmp_path: Path) -> None:
 
 
 def bombs() -> list[bytes]:
-    """300 MB of spaces, honestly stated, and stated to be 1000 bytes."""
-    honest = zip_of(("card.json", b" " * 300_000_000))
-    size = struct.pack("<I", 300_000_000)
+    """60 MB of spaces, honestly stated, and stated to be 1000 bytes."""
+    honest = zip_of(("card.json", b" " * 60_000_000))
+    size = struct.pack("<I", 60_000_000)
     assert honest.count(size) == 2  # local and central header
     return [honest, honest.replace(size, struct.pack("<I", 1000))]
 
@@ -411,33 +411,3 @@ def test_reading_does_not_copy_the_model(kind: Kind, tmp_path: Path) -> None:
     finally:
         tracemalloc.stop()
     assert peak < 20_000_000
-
-
-# -- fuzz -----------------------------------------------------------------------------------------
-
-
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data(), kind=st.sampled_from(KINDS))
-def test_a_mutated_file_is_refused_or_its_hash_is_right(
-    data: st.DataObject, kind: Kind, tmp_path: Path
-) -> None:
-    mutant = bytearray(carded(kind))
-    card_start = len(BASES[kind])
-    for _ in range(data.draw(st.integers(1, 4))):
-        in_card = data.draw(st.booleans())
-        place = data.draw(st.integers(card_start if in_card else 0, len(mutant) - 1))
-        match data.draw(st.sampled_from(["flip", "insert", "delete", "repeat"])):
-            case "flip":
-                mutant[place] ^= data.draw(st.integers(1, 255))
-            case "insert":
-                mutant[place:place] = data.draw(st.binary(min_size=1, max_size=20))
-            case "delete":
-                del mutant[place : place + data.draw(st.integers(1, 20))]
-            case "repeat":
-                mutant[place:place] = mutant[place : place + data.draw(st.integers(1, 40))]
-        card_start = min(card_start, len(mutant) - 1)
-    try:
-        file = read(tmp_path, bytes(mutant))
-    except ModelError:
-        return
-    assert file.card.sha256 == hashlib.sha256(mutant[: file.card.base_bytes]).hexdigest()

@@ -1,0 +1,154 @@
+"""The table of docs/limits.md: peak memory of `cxrs-edge predict` for the largest file of each kind.
+
+    make memory          # every kind, a few minutes
+    python bench/measure_memory.py --only "PNG, 16 bit gray"
+
+Each file has as many pixels as its kind may have (`cxrs_edge.decoding_cost`) or as fit into 100 MB. It is graded by
+a process of its own; the figure is that process's `ru_maxrss`.
+"""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+import click
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+from cxrs_edge.structure import MAX_PNG_PACKED_TEXTS
+
+Image.MAX_IMAGE_PIXELS = None
+BOUND_MB = 600
+"""What docs/limits.md promises, with a margin for other engines and versions."""
+
+
+class Run(NamedTuple):
+    """One process: peak resident set in MB, exit status, and the CSV that it wrote."""
+
+    peak_mb: float
+    status: int
+    csv: str
+
+
+LAUNCHER = """
+import os, sys
+process = os.posix_spawn(sys.executable, [sys.executable, *sys.argv[1:]], os.environ)
+_, status, usage = os.wait4(process, 0)
+sys.stdout.write(f"{usage.ru_maxrss * 1024} {os.waitstatus_to_exitcode(status)}")
+"""
+"""A process starts with the peak of the one that it was forked from, so a small one stands between."""
+
+
+def measure(path: Path, *options: str) -> Run:
+    """Grade one file in a process of its own."""
+    predict = ["-m", "cxrs_edge", "predict", str(path), "--threads", "1", "--format", "csv", *options]
+    command = [sys.executable, "-S", "-c", LAUNCHER, *predict]
+    done = subprocess.run(command, capture_output=True, check=True)
+    *_, figures = done.stdout.decode().splitlines()
+    peak, status = figures.split()
+    return Run(int(peak) / 1e6, int(status), done.stdout.decode())
+
+
+def smooth(mode: str, side: int) -> Image.Image:
+    """A gradient: compresses well, so that the file is small and its pixels many."""
+    row = np.linspace(0, 255, side, dtype=np.uint8)
+    gray = Image.fromarray(np.broadcast_to(row, (side, side)).copy())
+    return gray if mode == "L" else gray.convert(mode)
+
+
+def deep(side: int) -> Image.Image:
+    row = np.linspace(0, 65535, side).astype("<u2")
+    return Image.frombytes("I;16", (side, side), np.broadcast_to(row, (side, side)).tobytes())
+
+
+def noisy(mode: str, side: int) -> Image.Image:
+    return Image.frombytes(mode, (side, side), np.random.default_rng(0).bytes(side * side * len(mode)))
+
+
+def texts() -> PngImagePlugin.PngInfo:
+    """As many packed texts as are allowed, each as large as Pillow unpacks, of the widest letters."""
+    info = PngImagePlugin.PngInfo()
+    for number in range(MAX_PNG_PACKED_TEXTS):
+        info.add_itxt(f"text {number}", "\U00012000" * 260_000, zip=True)
+    return info
+
+
+class Kind(NamedTuple):
+    """A kind of file: the side of the largest allowed one in pixels, how an image is drawn and how it is saved."""
+
+    side: int
+    draw: Callable[[int], Image.Image]
+    file_format: str
+    options: Mapping[str, object] = MappingProxyType({})
+
+    def make(self, side: int | None = None) -> bytes:
+        """The file; of another side if given."""
+        buffer = io.BytesIO()
+        self.draw(side or self.side).save(buffer, self.file_format, **self.options)
+        return buffer.getvalue()
+
+
+def of(mode: str) -> Callable[[int], Image.Image]:
+    return partial(smooth, mode)
+
+
+QUICK = {"compress_level": 1}
+DEFLATED = {"compression": "tiff_adobe_deflate"}
+ONE_STRIP = {"strip_size": 2**31}
+KINDS: Mapping[str, Kind] = {
+    "PNG of 600 x 600": Kind(600, of("L"), "PNG"),
+    "PNG, 16 bit gray of 12 megapixels": Kind(3464, deep, "PNG", QUICK),
+    "JPEG, gray": Kind(8000, of("L"), "JPEG"),
+    "JPEG, gray noise": Kind(7900, partial(noisy, "L"), "JPEG", {"quality": 97}),
+    "JPEG, colour 4:2:0": Kind(8000, of("RGB"), "JPEG"),
+    "JPEG, colour 4:4:4": Kind(5700, of("RGB"), "JPEG", {"subsampling": 0}),
+    "JPEG, progressive": Kind(5700, of("RGB"), "JPEG", {"subsampling": 0, "progressive": True}),
+    "JPEG, CMYK progressive": Kind(4950, of("CMYK"), "JPEG", {"progressive": True}),
+    "PNG, 8 bit gray noise": Kind(8000, partial(noisy, "L"), "PNG", QUICK),
+    "PNG, 16 bit gray": Kind(8000, deep, "PNG", QUICK),
+    "PNG, 16 bit gray and packed texts": Kind(8000, deep, "PNG", {**QUICK, "pnginfo": texts()}),
+    "PNG, colour": Kind(7070, of("RGB"), "PNG", QUICK),
+    "PNG, colour noise": Kind(5690, partial(noisy, "RGB"), "PNG", QUICK),
+    "PNG, transparent": Kind(7070, of("RGBA"), "PNG", QUICK),
+    "PNG, palette with transparency": Kind(8000, of("P"), "PNG", {"transparency": 3}),
+    "PNG, 1 bit": Kind(8000, of("1"), "PNG"),
+    "BMP, gray": Kind(8000, of("L"), "BMP"),
+    "BMP, colour": Kind(5770, of("RGB"), "BMP"),
+    "TIFF, 16 bit gray": Kind(7000, deep, "TIFF"),
+    "TIFF, 16 bit gray deflated in one strip": Kind(7000, deep, "TIFF", {**DEFLATED, **ONE_STRIP}),
+    "TIFF, 16 bit gray, to be turned": Kind(7000, deep, "TIFF", {"tiffinfo": {274: 6}}),
+    "TIFF, LZW colour": Kind(7000, of("RGB"), "TIFF", {"compression": "tiff_lzw"}),
+    "TIFF, colour deflated in one strip": Kind(4990, of("RGB"), "TIFF", {**DEFLATED, **ONE_STRIP}),
+    "TIFF, JPEG colour in one strip": Kind(4990, of("RGB"), "TIFF", {"compression": "jpeg", **ONE_STRIP}),
+    "TIFF, CMYK": Kind(4990, of("CMYK"), "TIFF"),
+    "TIFF, 32 bit integers": Kind(4990, of("I"), "TIFF"),
+    "TIFF, 32 bit integers deflated": Kind(7000, of("I"), "TIFF", DEFLATED),
+    "TIFF, float (refused)": Kind(4990, of("F"), "TIFF"),
+}
+
+
+@click.command()
+@click.option("--only", metavar="KIND", type=click.Choice(list(KINDS)), multiple=True)
+@click.option("--engine", default="auto", show_default=True)
+def main(only: tuple[str, ...], engine: str) -> None:
+    """Print the table, a line for each kind as soon as it is measured."""
+    click.echo("| file | MB | peak MB | answer |\n|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in only or KINDS:
+            path = Path(folder, "scan")
+            path.write_bytes(KINDS[kind].make())
+            run = measure(path, "--engine", engine)
+            answer = "graded" if run.status == 0 else run.csv.splitlines()[1].split(": ", 1)[1]
+            click.echo(f"| {kind} | {path.stat().st_size / 1e6:.1f} | {run.peak_mb:.0f} | {answer} |")
+
+
+if __name__ == "__main__":
+    main()
