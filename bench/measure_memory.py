@@ -20,8 +20,13 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import click
+import imagecodecs
 import numpy as np
+import pydicom
 from PIL import Image, PngImagePlugin
+from pydicom import uid
+from pydicom.encaps import encapsulate
+from pydicom.pixels import get_encoder
 
 from cxrs_edge.structure import MAX_PNG_PACKED_TEXTS
 
@@ -96,6 +101,64 @@ class Kind(NamedTuple):
         return buffer.getvalue()
 
 
+def jpeg_2000(pixels: np.ndarray) -> bytes:
+    """A bare code stream, as DICOM holds it."""
+    encoded: bytes = imagecodecs.jpeg2k_encode(pixels, codecformat="j2k")
+    return encoded
+
+
+def run_length(pixels: np.ndarray) -> bytes:
+    """The largest of DICOM's compressed forms: nothing in it repeats."""
+    encoded: bytes = get_encoder(uid.RLELossless).encode(
+        pixels,
+        rows=len(pixels),
+        columns=len(pixels),
+        number_of_frames=1,
+        samples_per_pixel=1,
+        bits_allocated=16,
+        bits_stored=16,
+        photometric_interpretation="MONOCHROME2",
+        pixel_representation=0,
+    )
+    return encoded
+
+
+class DicomKind(NamedTuple):
+    """A DICOM X-ray of 16 bit, `side` pixels a side, in a transfer syntax."""
+
+    side: int
+    syntax: str = uid.ExplicitVRLittleEndian
+    encode: Callable[[np.ndarray], bytes] | None = None
+
+    def make(self, side: int | None = None) -> bytes:
+        """The file; of another side if given."""
+        side = side or self.side
+        dataset = pydicom.Dataset()
+        dataset.file_meta = pydicom.dataset.FileMetaDataset()
+        dataset.file_meta.TransferSyntaxUID = self.syntax
+        dataset.SOPClassUID = uid.DigitalXRayImageStorageForPresentation
+        dataset.SOPInstanceUID, dataset.Modality, dataset.PresentationIntentType = (
+            "1.2",
+            "DX",
+            "FOR PRESENTATION",
+        )
+        dataset.BodyPartExamined, dataset.ViewPosition = "CHEST", "PA"
+        dataset.Rows = dataset.Columns = side
+        dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+        dataset.BitsAllocated = dataset.BitsStored = 16
+        dataset.HighBit, dataset.PixelRepresentation = 15, 0
+        dataset.WindowCenter, dataset.WindowWidth = "32768", "65536"
+        pixels = np.asarray(deep(side))
+        if self.encode is None:
+            dataset.add_new("PixelData", "OW", pixels.tobytes())
+        else:
+            dataset.add_new("PixelData", "OB", encapsulate([self.encode(pixels)]))
+            dataset["PixelData"].is_undefined_length = True
+        buffer = io.BytesIO()
+        dataset.save_as(buffer, enforce_file_format=True)
+        return buffer.getvalue()
+
+
 def of(mode: str) -> Callable[[int], Image.Image]:
     return partial(smooth, mode)
 
@@ -103,7 +166,7 @@ def of(mode: str) -> Callable[[int], Image.Image]:
 QUICK = {"compress_level": 1}
 DEFLATED = {"compression": "tiff_adobe_deflate"}
 ONE_STRIP = {"strip_size": 2**31}
-KINDS: Mapping[str, Kind] = {
+KINDS: Mapping[str, Kind | DicomKind] = {
     "PNG of 600 x 600": Kind(600, of("L"), "PNG"),
     "PNG, 16 bit gray of 12 megapixels": Kind(3464, deep, "PNG", QUICK),
     "JPEG, gray": Kind(8000, of("L"), "JPEG"),
@@ -132,6 +195,11 @@ KINDS: Mapping[str, Kind] = {
     "TIFF, 32 bit integers": Kind(4990, of("I"), "TIFF"),
     "TIFF, 32 bit integers deflated": Kind(7000, of("I"), "TIFF", DEFLATED),
     "TIFF, float (refused)": Kind(4990, of("F"), "TIFF"),
+    "DICOM, 16 bit": DicomKind(6320),
+    "DICOM, 16 bit, deflated": DicomKind(6320, uid.DeflatedExplicitVRLittleEndian),
+    "DICOM, 16 bit, JPEG-LS": DicomKind(6320, uid.JPEGLSLossless, imagecodecs.jpegls_encode),
+    "DICOM, 16 bit, JPEG 2000": DicomKind(6320, uid.JPEG2000Lossless, jpeg_2000),
+    "DICOM, 16 bit, RLE": DicomKind(6320, uid.RLELossless, run_length),
 }
 
 

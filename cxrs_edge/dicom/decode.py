@@ -15,9 +15,12 @@ from pydicom.encaps import get_frame
 
 from cxrs_edge.dicom.attributes import Refusal, integer, shown, uid_name, word
 from cxrs_edge.extras import import_extra
-from cxrs_edge.image import MAX_PIXELS, MIN_SIDE
+from cxrs_edge.image import MIN_SIDE
 
 Stored = NDArray[np.uint8] | NDArray[np.uint16]
+
+MAX_PIXELS = 40_000_000
+"""Twice the largest flat-panel detectors: stored values, shifted ones and the shown ones are in memory together."""
 """H x W: the bits of each stored value, without what else the file may keep beside them; signed ones are in
 two's complement of that many bits."""
 Codec = Literal["packbits", "jpeg8", "jpegls", "jpeg2k"]
