@@ -176,6 +176,8 @@ def test_pixels_that_the_card_does_not_name_are_refused(entry, write_model, pixe
 def test_garbage_with_a_right_hash_is_an_engine_error_and_nothing_is_printed(
     entry, write_model, tmp_path, capfd
 ):
+    if entry.require_package() == "tflite_runtime":
+        pytest.skip("tflite-runtime 2.14 reads flatbuffers unverified: it may crash (docs/engines.md)")
     card = read_model_file(write_model(entry.kind)).card
     path = tmp_path / f"garbage.{entry.kind}"
     path.write_bytes(with_card(GARBAGE[entry.kind], card, entry.kind))
