@@ -86,7 +86,8 @@ $(VENV)/.done: pyproject.toml
 # tflite-runtime ends at Python 3.11 and numpy 1, so it has an environment of its own.
 $(TFLITE_RUNTIME_VENV)/.done: pyproject.toml Makefile
 	sh tests/packaging/make_venv.sh "$(PYTHON311)" $(TFLITE_RUNTIME_VENV)
-	$(TFLITE_RUNTIME_VENV)/bin/pip install --quiet tflite-runtime==2.14.0 'numpy<2' pytest flatbuffers --editable .
+	$(TFLITE_RUNTIME_VENV)/bin/pip install --quiet tflite-runtime==2.14.0 'numpy<2' pytest hypothesis flatbuffers \
+	    --editable .
 	$(TFLITE_RUNTIME_VENV)/bin/pip install --quiet --no-deps --upgrade --target $(TFLITE_RUNTIME_VENV)/schema \
 	    'ai-edge-litert>=2.0'
 	touch $@
