@@ -13,8 +13,8 @@ DEMO_VENV := .venv-demo
 TFLITE_RUNTIME_VENV := .venv-tflite-runtime
 PYTHON311 ?= python3.11
 
-.PHONY: demo test test-pythons test-slow test-arm64 fuzz memory lint complexity offline-bundle pretrain model release \
-    golden clean
+.PHONY: demo test test-pythons test-tflite-runtime test-slow test-arm64 fuzz memory lint complexity
+.PHONY: offline-bundle pretrain model release golden clean
 
 demo: $(DEMO_VENV)/.done  ## Install the runtime only and grade an image: make demo IMAGE=scan.png
 	$(DEMO_VENV)/bin/cxrs-edge predict "$(IMAGE)"
@@ -26,6 +26,11 @@ test: lint  ## Lint, type-check, test; the runtime alone on each Python of this 
 
 test-pythons: $(VENV)/.done  ## All tests of the wheel's runtime alone, on each Python of this machine
 	$(VENV)/bin/python tests/packaging/run_on_each_python.py
+
+# Its models are drawn with LiteRT's schema, which must not be taken for an installed LiteRT by anything else.
+test-tflite-runtime: $(TFLITE_RUNTIME_VENV)/.done  ## What every engine must do, on tflite-runtime 2.14 and numpy 1
+	PYTHONPATH=$(TFLITE_RUNTIME_VENV)/schema $(TFLITE_RUNTIME_VENV)/bin/python -m pytest -k tflite_runtime \
+	    tests/edge/test_conformance.py
 
 test-slow: $(VENV)/.done  ## The tests that take minutes
 	$(VENV)/bin/python -m pytest -m slow
@@ -79,9 +84,12 @@ $(VENV)/.done: pyproject.toml
 	touch $@
 
 # tflite-runtime ends at Python 3.11 and numpy 1, so it has an environment of its own.
-$(TFLITE_RUNTIME_VENV)/.done:
+$(TFLITE_RUNTIME_VENV)/.done: pyproject.toml Makefile
 	sh tests/packaging/make_venv.sh "$(PYTHON311)" $(TFLITE_RUNTIME_VENV)
-	$(TFLITE_RUNTIME_VENV)/bin/pip install --quiet tflite-runtime==2.14.0 'numpy<2' pillow click
+	$(TFLITE_RUNTIME_VENV)/bin/pip install --quiet tflite-runtime==2.14.0 'numpy<2' pytest hypothesis flatbuffers \
+	    --editable .
+	$(TFLITE_RUNTIME_VENV)/bin/pip install --quiet --no-deps --upgrade --target $(TFLITE_RUNTIME_VENV)/schema \
+	    'ai-edge-litert>=2.0'
 	touch $@
 
 $(DEMO_VENV)/.done: pyproject.toml $(shell find cxrs_edge -type f -not -name '*.pyc')

@@ -10,7 +10,7 @@ from time import perf_counter
 
 from cxrs_edge.card import ModelCard
 from cxrs_edge.engines import Engine
-from cxrs_edge.engines.registry import choose_engine, open_engine
+from cxrs_edge.engines.registry import choose_engine, doubts, open_engine
 from cxrs_edge.errors import ImageError
 from cxrs_edge.grade import EngineInfo, Grade, ImageInfo, ModelInfo, grade
 from cxrs_edge.image import GrayImage, read_file, read_image
@@ -36,6 +36,7 @@ class Grader:
     def __init__(self, card: ModelCard, engine: Engine) -> None:
         self.card = card
         self.engine = engine
+        self._doubts = doubts(engine.name, card.precision)
 
     @classmethod
     def bundled(cls, engine: str = "auto", threads: int | None = None) -> Grader:
@@ -78,7 +79,7 @@ class Grader:
             outcome=decision.outcome,
             level=decision.level,
             probabilities=decision.probabilities,
-            notes=image.notes + decision.notes,
+            notes=image.notes + decision.notes + self._doubts,
             model=self.model_info,
             engine=self.engine_info,
             timing_ms={

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cxrs_edge.engines import registry
-from cxrs_edge.engines.preference import by_preference
+from cxrs_edge.engines.preference import by_preference, has_vnni
 from cxrs_edge.engines.registry import available_engines, choose_engine, open_engine
 from cxrs_edge.engines.telemetry import without_telemetry
 from cxrs_edge.engines.tflite import dequantize, quantize
@@ -64,59 +64,128 @@ def installed(*packages):
 
 
 @pytest.mark.parametrize(
-    ("machine", "packages", "order"),
+    ("machine", "vnni", "packages", "order"),
     [
         (
             "x86_64",
+            True,
             EVERYTHING,
             ("openvino", "ai_edge_litert", "onnxruntime", "tflite_runtime", "tensorflow"),
         ),
         (
+            "x86_64",
+            False,
+            EVERYTHING,
+            ("ai_edge_litert", "onnxruntime", "tflite_runtime", "tensorflow", "openvino"),
+        ),
+        (
             "aarch64",
+            False,
             EVERYTHING,
             ("ai_edge_litert", "onnxruntime", "openvino", "tflite_runtime", "tensorflow"),
         ),
-        ("AMD64", ("ai_edge_litert", "openvino"), ("openvino", "ai_edge_litert")),
-        ("arm64", ("ai_edge_litert", "openvino"), ("ai_edge_litert", "openvino")),
-        ("armv7l", ("tflite_runtime",), ("tflite_runtime",)),
+        ("AMD64", True, ("ai_edge_litert", "openvino"), ("openvino", "ai_edge_litert")),
+        ("AMD64", False, ("ai_edge_litert", "openvino"), ("ai_edge_litert", "openvino")),
+        ("arm64", False, ("ai_edge_litert", "openvino"), ("ai_edge_litert", "openvino")),
+        ("armv7l", False, ("tflite_runtime",), ("tflite_runtime",)),
         (
             "aarch64",
+            False,
             ("tensorflow", "tflite_runtime", "openvino"),
             ("openvino", "tflite_runtime", "tensorflow"),
         ),
-        ("x86_64", (), ()),
+        ("x86_64", False, ("openvino",), ("openvino",)),
+        ("x86_64", True, (), ()),
     ],
 )
-def test_the_order_of_preference(machine, packages, order):
-    assert by_preference(machine, packages) == order
+def test_the_order_of_preference(machine, vnni, packages, order):
+    assert by_preference(machine, packages, vnni=vnni) == order
+
+
+# Flags as Linux lists them, shortened.
+CASCADE_LAKE = "fpu vme sse4_2 avx2 fma avx512f avx512dq avx512cd avx512bw avx512vl avx512_vnni"
+SKYLAKE_SERVER = "fpu vme sse4_2 avx2 fma avx512f avx512dq avx512cd avx512bw avx512vl"
+ALDER_LAKE = "fpu vme sse4_2 avx2 fma avx_vnni gfni vaes vpclmulqdq"
+HASWELL = "fpu vme sse4_2 avx2 fma bmi1 bmi2"
+NEWER_ONLY = "fpu avx2 avx_vnni_int8 xavx_vnni"
 
 
 @pytest.mark.parametrize(
-    ("machine", "packages", "any_model", "onnx_model"),
+    ("text", "vnni"),
     [
-        ("x86_64", ("ai_edge_litert", "onnxruntime", "openvino"), "openvino", "openvino"),
-        ("x86_64", ("ai_edge_litert", "onnxruntime"), "tflite", "onnx"),
-        ("x86_64", ("tflite_runtime", "onnxruntime"), "onnx", "onnx"),
-        ("aarch64", ("ai_edge_litert", "onnxruntime", "openvino"), "tflite", "onnx"),
-        ("aarch64", ("tensorflow", "openvino"), "openvino", "openvino"),
-        ("armv7l", ("tflite_runtime",), "tflite", "onnx"),
-        ("x86_64", (), "tflite", "onnx"),
+        (f"processor\t: 0\nflags\t\t: {CASCADE_LAKE}\nbugs\t\t: spectre_v1\n\nprocessor\t: 1\n", True),
+        (f"processor\t: 0\nflags\t\t: {ALDER_LAKE}\n", True),
+        (f"processor\t: 0\nflags\t\t: {SKYLAKE_SERVER}\n", False),
+        (f"processor\t: 0\nflags\t\t: {HASWELL}\nmodel name\t: avx512_vnni\n", False),
+        (f"flags\t: {NEWER_ONLY}\n", False),
+        ("processor\t: 0\nFeatures\t: fp asimd asimddp\n", False),
+        ("flags", False),
+        ("", False),
+        (None, False),
     ],
 )
-def test_auto_is_the_fastest_installed_engine_that_runs_the_file(
-    monkeypatch, machine, packages, any_model, onnx_model
+def test_vnni_is_read_from_the_flags_and_not_believed_in_without(tmp_path, text, vnni):
+    cpuinfo = tmp_path / "cpuinfo"
+    if text is not None:
+        cpuinfo.write_bytes(text.encode() + b"\xff")
+    assert has_vnni(cpuinfo) is vnni
+
+
+@pytest.fixture
+def pretend(monkeypatch):
+    """Make this machine another one, with other packages."""
+
+    def pretend(machine, *packages, vnni=True):
+        monkeypatch.setattr(registry.platform, "machine", lambda: machine)
+        monkeypatch.setattr(registry, "has_vnni", lambda: vnni)
+        monkeypatch.setattr(registry, "find_spec", installed(*packages))
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    ("machine", "vnni", "packages", "any_model", "onnx_model"),
+    [
+        ("x86_64", True, ("ai_edge_litert", "onnxruntime", "openvino"), "openvino", "openvino"),
+        ("x86_64", False, ("ai_edge_litert", "onnxruntime", "openvino"), "tflite", "onnx"),
+        ("x86_64", False, ("openvino",), "openvino", "openvino"),
+        ("x86_64", True, ("ai_edge_litert", "onnxruntime"), "tflite", "onnx"),
+        ("x86_64", True, ("tflite_runtime", "onnxruntime"), "onnx", "onnx"),
+        ("aarch64", False, ("ai_edge_litert", "onnxruntime", "openvino"), "tflite", "onnx"),
+        ("aarch64", False, ("tensorflow", "openvino"), "openvino", "openvino"),
+        ("armv7l", False, ("tflite_runtime",), "tflite", "onnx"),
+        ("x86_64", True, (), "tflite", "onnx"),
+    ],
+)
+def test_auto_is_the_fastest_right_engine_that_runs_the_file(
+    pretend, machine, vnni, packages, any_model, onnx_model
 ):
-    monkeypatch.setattr(registry.platform, "machine", lambda: machine)
-    monkeypatch.setattr(registry, "find_spec", installed(*packages))
+    pretend(machine, *packages, vnni=vnni)
     assert choose_engine().name == any_model
     assert choose_engine("auto", "onnx").name == onnx_model
     assert choose_engine("auto", "tflite").name == "tflite"
 
 
-def test_available_engines_are_in_order_of_preference(monkeypatch):
-    monkeypatch.setattr(registry.platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(registry, "find_spec", installed("openvino", "tflite_runtime", "onnxruntime"))
+def test_available_engines_are_in_order_of_preference(pretend):
+    pretend("x86_64", "openvino", "tflite_runtime", "onnxruntime")
     assert [entry.name for entry in available_engines()] == ["openvino", "onnx", "tflite"]
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "machine", "vnni", "doubted"),
+    [
+        ("openvino", "int8", "x86_64", False, True),
+        ("openvino", "int8", "x86_64", True, False),
+        ("openvino", "float32", "x86_64", False, False),
+        ("openvino", "int8", "aarch64", False, False),
+        ("onnx", "int8", "x86_64", False, False),
+        ("tflite", "int8", "x86_64", False, False),
+    ],
+)
+def test_int8_on_openvino_is_doubted_without_vnni(pretend, name, precision, machine, vnni, doubted):
+    pretend(machine, vnni=vnni)
+    found = registry.doubts(name, precision)
+    assert [note.split(" in ")[0] for note in found] == ["openvino: no VNNI found"] * doubted
 
 
 def test_telemetry_is_off_inside_and_the_host_keeps_what_it_had(monkeypatch):

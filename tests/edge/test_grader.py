@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from cxrs_edge import CxrsError, Grade, Grader
 from cxrs_edge.card import Calibration, ModelCard
+from cxrs_edge.engines import registry
 from cxrs_edge.engines.registry import choose_engine
 from cxrs_edge.errors import EngineError, ImageError, ModelError
 from cxrs_edge.grade import EngineInfo, Failure, ModelInfo, grade
@@ -140,6 +141,16 @@ def test_notes_tell_how_the_image_was_read(write_model, tmp_path):
     path = tmp_path / "red.png"
     Image.new("RGB", (80, 80), (200, 10, 10)).save(path)
     assert Grader.open(write_model("onnx")).grade(path).notes == ("colour image, turned to gray",)
+
+
+def test_notes_tell_of_an_engine_that_this_cpu_makes_doubtful(write_model, draw_xray, monkeypatch):
+    monkeypatch.setattr(registry, "has_vnni", lambda: False)
+    monkeypatch.setattr(registry.platform, "machine", lambda: "x86_64")
+    tiny = Grader.open(write_model("onnx"), "onnx", 1)
+    openvino = SimpleNamespace(name="openvino", version="1", threads=1, infer=tiny.engine.infer)
+    (note,) = Grader(dataclasses.replace(tiny.card, precision="int8"), openvino).grade(draw_xray()).notes
+    assert note.startswith("openvino: no VNNI found in this CPU")
+    assert Grader(tiny.card, openvino).grade(draw_xray()).notes == ()
 
 
 def test_errors_name_the_image(write_model, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -503,3 +504,21 @@ def test_the_unit_file_runs_this_command():
     (writable,) = [line for line in unit.splitlines() if line.startswith("ReadWritePaths=")]
     folder = Path(writable.removeprefix("ReadWritePaths="))
     assert [context.params[name].parent for name in ("in_dir", "output")] == [folder, folder]
+
+
+@pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="needs systemd-analyze: apt install systemd"
+)
+def test_systemd_finds_the_unit_file_sound_and_closed(tmp_path):
+    root = Path(__file__).parents[2]
+    unit = tmp_path / "cxrs-edge-watch.service"
+    text = (root / "docs/systemd/cxrs-edge-watch.service").read_text()
+    # Its program must exist.
+    unit.write_text(text.replace("/opt/cxrs-edge/bin/cxrs-edge", sys.executable))
+    verify = ["systemd-analyze", "verify", unit]
+    run = subprocess.run(verify, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
+    security = ["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=5", unit]
+    run = subprocess.run(security, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout  # exposure at most 0.5
+    assert "exposure level for cxrs-edge-watch.service: 0.5" in run.stdout  # as docs/watch.md says

@@ -26,6 +26,7 @@ import pytest
 from PIL import Image
 
 from cxrs_edge import files, watch
+from cxrs_edge.errors import InputError
 from cxrs_edge.grader import Grader
 from cxrs_edge.watch import LONGEST_WAIT, Watch
 from cxrs_edge.watch_folders import Folders, open_folders
@@ -318,6 +319,91 @@ def test_a_full_disk_is_waited_out_in_the_inbox(grader, folders, monkeypatch, st
     assert names(folders.inbox) == ["other.png", "scan.png"]  # where people look for them
     assert not list(folders.output.glob("*/*"))
     assert look(grader, folders)[0] == watch.Look(graded=2)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A real disk of 1 MB, mounted on `tmp_path / "out"`."""
+    disk = tmp_path / "out"
+    disk.mkdir()
+    if not shutil.which("mount") or not mount("-t", "tmpfs", "-o", "size=1m", "none", disk):
+        pytest.skip("needs the right to mount a file system")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def mount(*arguments: str | Path) -> bool:
+    return subprocess.run(["mount", *arguments], capture_output=True, check=False).returncode == 0
+
+
+def fill(disk: Path, leave: int) -> Path:
+    """Write a file until so many bytes are left on a disk; removing it makes room again."""
+    filler = disk / "filler"
+    status = os.statvfs(disk)
+    filler.write_bytes(bytes(status.f_bavail * status.f_frsize - leave))
+    return filler
+
+
+def test_a_disk_that_is_really_full(grader, tmp_path, small_disk):
+    (tmp_path / "in").mkdir()
+    with open_folders(tmp_path / "in", small_disk) as folders:
+        put(folders)
+        filler = fill(small_disk, leave=0)
+        found, _ = look(grader, folders)
+        assert found == watch.Look(troubles=(f"scan.png: waits: {os.strerror(errno.ENOSPC)}",))
+        assert names(folders.inbox) == ["scan.png"]
+        assert not list(small_disk.glob("*/*"))
+        filler.unlink()
+        assert look(grader, folders)[0] == watch.Look(graded=1)
+        assert (small_disk / "done/scan.png").read_bytes() == image_bytes(0)
+
+
+def test_a_disk_with_room_for_the_record_and_not_for_the_file(grader, tmp_path, small_disk):
+    (tmp_path / "in").mkdir()
+    with open_folders(tmp_path / "in", small_disk) as folders:
+        path = put(folders)
+        path.write_bytes(image_bytes(0) + bytes(200_000))  # what follows a PNG's end is not read
+        filler = fill(small_disk, leave=60_000)
+        found, _ = look(grader, folders)
+        assert found.graded == 0
+        assert [trouble.split(":")[:2] for trouble in found.troubles] == [["scan.png", " waits"]]
+        record = (small_disk / "grades/scan.png.json").read_bytes()
+        assert list((small_disk / "done").iterdir()) == []
+        filler.unlink()
+        found, log = look(grader, folders)
+        assert (found.troubles, log) == ((), ["scan.png: has its record already; moved now"])
+        assert (small_disk / "grades/scan.png.json").read_bytes() == record
+        assert names(small_disk / "done") == ["scan.png"]
+        assert names(folders.taken) == []
+
+
+@pytest.mark.parametrize("read_only", ["in", "out"])
+def test_a_read_only_disk_is_refused_at_the_start(tmp_path, small_disk, read_only):
+    other = tmp_path / "other"
+    other.mkdir()
+    assert mount("-o", "remount,ro", small_disk)
+    inbox, output = (small_disk, other) if read_only == "in" else (other, small_disk)
+    with (
+        pytest.raises(InputError, match=r"can't be used: Read-only file system$"),
+        open_folders(inbox, output),
+    ):
+        pass
+
+
+def test_clocks_that_jump_and_files_from_any_time(grader, folders, monkeypatch):
+    for name, seconds in {"old.png": 0, "future.png": 4_000_000_000}.items():  # 1970, 2096
+        os.utime(put(folders, name), (seconds, seconds))
+    clock = {"monotonic": 100.0, "time": 1.7e9}
+    for name in clock:
+        monkeypatch.setattr(time, name, lambda name=name: clock[name])
+    log: list[str] = []
+    watching = Watch(grader, folders, 2.0, log.append)
+    watching.look(Looks(9))
+    clock.update(monotonic=101.9, time=1.8e9)  # three years pass for the wall's clock
+    assert watching.look(Looks(9)) == watch.Look()
+    clock.update(monotonic=102.0, time=0.0)  # and all of it backwards
+    assert watching.look(Looks(9)) == watch.Look(graded=2)
+    assert [line.split(":")[0] for line in log] == ["old.png", "future.png"]
 
 
 @pytest.mark.parametrize("failing", range(1, 7))  # trying, taken, record, its folder, copy, its folder

@@ -18,16 +18,21 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment with tflite-runtime, numpy 1 and the runtime's own requirements; needs the network."""
-    base = sys.executable if sys.version_info[:2] == (3, 11) else shutil.which("python3.11")
-    if base is None or sys.platform != "linux":
+def python() -> Path:
+    """Of the environment that the Makefile makes, with tflite-runtime and numpy 1; needs the network once."""
+    if shutil.which("python3.11") is None or sys.platform != "linux":
         pytest.skip("tflite-runtime ends at Python 3.11 on Linux, and there is none here")
-    venv = tmp_path_factory.mktemp("tflite-runtime")
-    subprocess.run([base, "-m", "venv", venv], check=True)
-    packages = ["tflite-runtime==2.14.0", "numpy<2", "pillow", "click"]
-    subprocess.run([venv / "bin/pip", "install", "--quiet", *packages], check=True)
-    return venv / "bin/python"
+    subprocess.run(["make", ".venv-tflite-runtime/.done"], check=True, cwd=ROOT)
+    return ROOT / ".venv-tflite-runtime/bin/python"
+
+
+@pytest.mark.usefixtures("python")
+def test_it_does_what_every_engine_must() -> None:
+    run = subprocess.run(
+        ["make", "test-tflite-runtime"], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert run.returncode == 0, run.stdout
+    assert " passed" in run.stdout
 
 
 def test_predict_answers_as_litert_does(python: Path, tmp_path: Path) -> None:
