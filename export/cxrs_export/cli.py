@@ -33,6 +33,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--resamples", type=click.IntRange(100), default=2000, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the resampling.")
 @click.option("--predictions", type=FILE, help="Write each image's probability to this CSV.")
+@click.option("--published", is_flag=True, help="Print the paper's figures beside the measured ones.")
 @click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def evaluate(
     source: Path,
@@ -46,6 +47,7 @@ def evaluate(
     resamples: int,
     seed: int,
     predictions: Path | None,
+    published: bool,
     style: str,
 ) -> None:
     """Judge SOURCE on the labelled set DATA: the paper's Tables 3 and 4, with 95 % intervals.
@@ -56,6 +58,7 @@ def evaluate(
     from cxrs_bench.evaluation import evaluate as judge
     from cxrs_bench.evaluation import paired_flips, render_flips, render_text
     from cxrs_bench.predictions import read_predictions, write_predictions
+    from cxrs_bench.published import published_figures, render_published
     from cxrs_export.grading import predict_labelled
 
     rows = () if data is None else _rows_to_judge(data, images, split, basis)
@@ -77,9 +80,13 @@ def evaluate(
         values = evaluation.to_json()
         if flips is not None:
             values["paired_flips"] = asdict(flips)
+        if published:
+            values["published"] = {key: v for key, v in published_figures()._asdict().items() if v == v}
         click.echo(json.dumps(values, indent=1))
         return
     click.echo(render_text(evaluation, str(source)))
+    if published:
+        click.echo(render_published(evaluation))
     if flips is not None:
         click.echo(render_flips(flips, f"{source} against {other}"))
 

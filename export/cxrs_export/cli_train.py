@@ -100,14 +100,24 @@ def pretrain(
     click.echo(f"{model}: pretrained on {sum(row.split == 'train' for row in rows)} images")
 
 
-@click.command(epilog="\b\nExample:\n  cxrs-edge train data/severity -o runs/first --size 320 --epochs 60")
+@click.command(
+    epilog="\b\nExamples:\n"
+    "  cxrs-edge train data/severity -o runs/first --size 320 --epochs 60\n"
+    "  cxrs-edge train data/ricord -o runs/paper --preset paper"
+)
 @click.argument("data", type=FILE)
 @click.option("--split", default="train", show_default=True, help="Which split to train on.")
+@click.option(
+    "--preset",
+    type=click.Choice(["paper"]),
+    help="Exactly the published protocol: no recipe option may change it.",
+)
 @click.option("--fold", type=int, help="Fold held out for validation, -1 for none.  [default: -1]")
 @recipe_options
 def train(
     data: Path,
     split: str,
+    preset: str | None,
     run: Path,
     images: Path | None,
     config_file: Path | None,
@@ -122,6 +132,8 @@ def train(
     """
     from cxrs_export.training import train as train_network
 
+    if preset is not None:
+        _refuse_changes({**options, "config": config_file})
     config = configure(config_file, options)
     labelled = in_split(read_labelled(data, images=images), split, levels=(1, 2))
     rows = without_no_derivatives(labelled)
@@ -145,6 +157,14 @@ def configure(config_file: Path | None, options: dict[str, Any]) -> TrainConfig:
         ranges = {field.name: given.pop(field.name) for field in fields(kind) if field.name in given}
         tables[table] = replace(getattr(config, table), **ranges)
     return replace(config, **given, **tables)
+
+
+def _refuse_changes(options: dict[str, Any]) -> None:
+    """The paper says nothing of the seed and of folds; everything else would be another protocol."""
+    changed = [key for key, value in options.items() if value is not None and key not in ("seed", "fold")]
+    if changed:
+        names = ", ".join(f"--{key.replace('_', '-')}" for key in changed)
+        raise click.UsageError(f"--preset paper with {names}: leave out the preset to change its protocol")
 
 
 def _tell(run: Path, config: TrainConfig, figure: str) -> Callable[[EpochResult], None]:

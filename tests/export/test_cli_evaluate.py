@@ -206,3 +206,15 @@ def test_absent_source(name: str, tiny_set: Path, tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert result.stderr.startswith(f"Error: {tmp_path / name}: ")
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_the_papers_figures_stand_beside_ours(write_csv: WriteCsv) -> None:
+    text = succeed(write_csv(ROWS), "--published")
+    (line,) = [line for line in text.splitlines() if line.startswith("  PPV, level 1")]
+    # Of a and e, both graded level 1, one is of level 1; the paper's 48 of 55 stand beside it.
+    assert line.split()[3] == "0.500"
+    assert line.split()[-2] == "0.873"
+    values = succeed_json(write_csv(ROWS), "--published")
+    assert values["published"]["accuracy"] == pytest.approx(139 / 150)
+    assert "auc" not in values["published"]
+    assert "published" not in succeed_json(write_csv(ROWS))

@@ -358,6 +358,54 @@ def test_a_bad_value_on_the_command_line_is_named(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--size", "32"), "--size"),
+        (("--learning-rate", "1"), "--learning-rate"),
+        (("--no-flip",), "--flip"),
+        (("--border", "0.1"), "--border"),
+        (("--config", "any.toml"), "--config"),
+    ],
+)
+def test_the_papers_preset_takes_no_changes(
+    tiny_set: Path, tmp_path: Path, options: tuple[str, ...], named: str
+) -> None:
+    result = invoke(tiny_set, tmp_path / "run", "--preset", "paper", *options)
+    assert result.exit_code == 2
+    assert f"--preset paper with {named}: leave out the preset" in result.output
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_papers_preset_is_the_published_protocol(
+    tiny_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs: list[TrainConfig] = []
+
+    def record(_: Any, config: TrainConfig, run: Path, **__: Any) -> Path:
+        configs.append(config)
+        return run
+
+    monkeypatch.setattr("cxrs_export.training.train", record)
+    result = invoke(tiny_set, tmp_path / "run", "--preset", "paper", "--seed", "3", "--fold", "1")
+    assert result.exit_code == 0, result.output
+    # Paper, section 2: +-10 % translation and intensity, +-10 degrees, flip, +-15 % zoom.
+    assert configs == [
+        TrainConfig(
+            size=480,
+            channels=3,
+            crop_top=0.08,
+            epochs=137,
+            batch=50,
+            learning_rate=1e-4,
+            schedule="constant",
+            seed=3,
+            fold=1,
+            augmentation=Augmentation(translate=0.1, rotate=10, flip=True, zoom=0.15, intensity=0.1),
+        )
+    ]
+
+
 @pytest.mark.parametrize("options", [("--schedule", "linear"), ("--epochs", "many"), ("--optimizer", "sgd")])
 def test_wrong_usage_is_status_2(tiny_set: Path, tmp_path: Path, options: tuple[str, str]) -> None:
     result = invoke(tiny_set, tmp_path / "run", *options)

@@ -1,0 +1,49 @@
+"""What the paper states of COVID-Net CXR-S, to be printed beside what was measured.
+
+Aboutalebi et al., Diagnostics 2022, 12(1), 25, Table 4: 150 RICORD-1C test images, 52 of level 1 and 98 of level 2.
+Sensitivity, positive predictive value and accuracy follow from its counts; no AUC and no interval is published.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+
+import numpy as np
+
+from cxrs_bench.evaluation import Evaluation
+from cxrs_bench.metrics import Figures, figures
+
+CONFUSION = ((48, 4), (7, 91))
+"""Table 4: rows are the true level (1, 2), columns the predicted level (1, 2)."""
+LABELS = {
+    "sensitivity_level1": "sensitivity, level 1",
+    "sensitivity_level2": "sensitivity, level 2",
+    "ppv_level1": "PPV, level 1",
+    "ppv_level2": "PPV, level 2",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+}
+NOTES = (
+    "Published: Table 4's counts. Section 3.1 of the paper states the two sensitivities the other way round, and",
+    "Table 3 does so in the rows of CheXNet and ResNet-50: of 52 and 98 images only 33/52 = 63.46 % and",
+    "92/98 = 93.88 % can be what stands there. The published figures have no interval: 150 images of 68 patients.",
+)
+
+
+def published_figures() -> Figures[float]:
+    """The figures that follow from the paper's Table 4, every image equal; its AUC is not known (NaN)."""
+    counts = list(chain(*CONFUSION))
+    levels, level2 = np.repeat([1, 1, 2, 2], counts), np.repeat([0.0, 1.0, 0.0, 1.0], counts)
+    values = {name: float(value) for name, value in figures(levels, level2)._asdict().items()}
+    return Figures(**{**values, "auc": float("nan")})
+
+
+def render_published(evaluation: Evaluation) -> str:
+    """A table: each figure as measured, with its interval, beside the published one, and what is to be known."""
+    measured, published = evaluation.by_image._asdict(), published_figures()._asdict()
+    rows = [f"{'Every image equal':<24}{'measured':>24}{'published':>12}  published within the interval"]
+    for name, label in LABELS.items():
+        estimate, value = measured[name], published[name]
+        within = "yes" if estimate.low <= value <= estimate.high else "no"
+        rows.append(f"  {label:<22}{estimate!s:>24}{value:>12.3f}  {within}")
+    return "\n".join((*rows, "", *NOTES)) + "\n"
