@@ -17,7 +17,7 @@ ENTER_ROOT = (
 )
 """In a mount namespace of its own, so that nothing stays mounted whatever happens. The engines' CPU detection reads
 /proc/cpuinfo, which under qemu is this computer's: LiteRT crashes on an x86 description, so each CPU has its own."""
-TIMEOUT_S = 1800
+TIMEOUT_S = 3600
 """Of one command; an emulated installation takes a minute or two, an emulated image some seconds."""
 PLAIN_ENVIRONMENT = ("HOME=/root", "LANG=C.UTF-8", "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
 

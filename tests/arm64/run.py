@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -100,6 +101,8 @@ def plan_of(sites: Sequence[Site], names: Sequence[str]) -> Iterator[tuple[Site,
 def main() -> int:
     """Prove, compare, record; 0 if everything agrees."""
     options = parse_arguments()
+    # So that a run that is told to end takes its processes and its copies of X-rays with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         sites = (this_computer(), *map(make_root, options.release))
         # OpenVINO's answers are compared with ONNX Runtime's too.
