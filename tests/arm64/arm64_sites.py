@@ -124,7 +124,9 @@ class Site:
 
 
 def this_computer() -> Site:
-    """Where this Python runs."""
+    """Where this Python runs; raises `SiteError` on ARM, where there is nothing to compare or emulate."""
+    if platform.machine() == "aarch64":
+        raise SiteError("this computer is arm64 itself; on it, run: cxrs-edge selftest")
     return Site(platform.machine(), "{}.{}".format(*sys.version_info))
 
 
