@@ -9,10 +9,15 @@ import sys
 from cxrs_edge.engines.registry import choose_engine
 from cxrs_edge.golden import read_golden
 from cxrs_edge.selftest import check_engine
-from cxrs_edge.selftest_report import render_engine
 
 check = check_engine(read_golden(), choose_engine("tflite"), threads=1)
 python = f"Python {platform.python_version()}, {8 * struct.calcsize('P')} bit"
-difference = "" if check.largest_difference is None else f" ({check.largest_difference:.1e})"
-sys.stdout.write(f"{platform.machine()}, {python}, {check.package}: {render_engine(check)}{difference}\n")
+sys.stdout.write(
+    f"{platform.machine()}, {python}, {check.package} {check.engine.version}: "
+    + str(
+        check.error
+        or f"{check.flips} of {len(check.answers)} levels flip, largest difference {check.largest_difference:.1e}"
+    )
+    + "\n"
+)
 sys.exit(not check.ok)
