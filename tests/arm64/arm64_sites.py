@@ -17,6 +17,8 @@ ENTER_ROOT = (
 )
 """In a mount namespace of its own, so that nothing stays mounted whatever happens. The engines' CPU detection reads
 /proc/cpuinfo, which under qemu is this computer's: LiteRT crashes on an x86 description, so each CPU has its own."""
+ISOLATED = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child")
+"""No network; and with the command ends whatever it started."""
 TIMEOUT_S = 3600
 """Of one command; an emulated installation takes a minute or two, an emulated image some seconds."""
 PLAIN_ENVIRONMENT = ("HOME=/root", "LANG=C.UTF-8", "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
@@ -111,13 +113,13 @@ class Site:
 
     def _isolated(self, folder: Path, command: Sequence[str], cpu: Cpu | None) -> list[str]:
         if self.root is None:
-            return ["unshare", "--net", "env", "-C", str(folder), f"PYTHON={sys.executable}", *command]
+            return [*ISOLATED, "env", "-C", str(folder), f"PYTHON={sys.executable}", *command]
         cpu = cpu or self.cpus[0]
         cpuinfo = f"tmp/cpuinfo-{cpu.name}"
         (self.root / cpuinfo).write_text(cpu.cpuinfo())
         inside = f"/{folder.relative_to(self.root)}"
         return [
-            "unshare", "--net", "--mount", "env", f"QEMU_CPU={cpu.name}",
+            *ISOLATED, "env", f"QEMU_CPU={cpu.name}",
             "sh", "-c", ENTER_ROOT, str(self.root), cpuinfo,
             "env", "-i", "-C", inside, f"QEMU_CPU={cpu.name}", *PLAIN_ENVIRONMENT, *command,
         ]  # fmt: skip
