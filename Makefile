@@ -13,7 +13,7 @@ DEMO_VENV := .venv-demo
 TFLITE_RUNTIME_VENV := .venv-tflite-runtime
 PYTHON311 ?= python3.11
 
-.PHONY: demo test test-pythons test-tflite-runtime test-slow test-arm64 fuzz memory lint complexity
+.PHONY: demo test test-pythons test-tflite-runtime test-slow test-arm64 test-armv7 fuzz memory lint complexity
 .PHONY: offline-bundle pretrain model release golden clean
 
 demo: $(DEMO_VENV)/.done  ## Install the runtime only and grade an image: make demo IMAGE=scan.png
