@@ -2,8 +2,8 @@
 
 ONNX Runtime from 1.29 on uploads events, among them names and hashes of models, from its import on, and keeps
 an identifier below ``~/.cache`` (its Privacy.md). OpenVINO's Python package sends an event when it is imported,
-and keeps an identifier in ``~/intel``; on ARM each process leaves a ``/tmp/perf-PID.map`` for profilers behind (oneDNN's
-default there). LiteRT does none of this.
+and keeps an identifier in ``~/intel``; on ARM each process leaves a ``/tmp/perf-PID.map`` for profilers (a default of
+oneDNN). LiteRT does none of this.
 """
 
 from __future__ import annotations
