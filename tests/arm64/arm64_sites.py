@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
 import subprocess
 import sys
 from collections.abc import Container, Sequence
@@ -65,6 +66,11 @@ CPUS_OF_RELEASE = {"bookworm": (RASPBERRY_PI_4, RASPBERRY_PI_5), "trixie": (RASP
 """Debian release -> CPUs to run it on; the images are graded on the first one."""
 
 
+def end_when_told() -> None:
+    """Let SIGTERM end this program as Ctrl-C does: with its processes, and its copies of X-rays."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+
 class SiteError(Exception):
     """A command failed on a site."""
 
@@ -115,14 +121,17 @@ class Site:
         if self.root is None:
             return [*ISOLATED, "env", "-C", str(folder), f"PYTHON={sys.executable}", *command]
         cpu = cpu or self.cpus[0]
-        cpuinfo = f"tmp/cpuinfo-{cpu.name}"
-        (self.root / cpuinfo).write_text(cpu.cpuinfo())
         inside = f"/{folder.relative_to(self.root)}"
         return [
             *ISOLATED, "env", f"QEMU_CPU={cpu.name}",
-            "sh", "-c", ENTER_ROOT, str(self.root), cpuinfo,
+            "sh", "-c", ENTER_ROOT, str(self.root), cpuinfo_path(cpu),
             "env", "-i", "-C", inside, f"QEMU_CPU={cpu.name}", *PLAIN_ENVIRONMENT, *command,
         ]  # fmt: skip
+
+
+def cpuinfo_path(cpu: Cpu) -> str:
+    """Where in an arm64 Debian its description is."""
+    return f"tmp/cpuinfo-{cpu.name}"
 
 
 def this_computer() -> Site:
@@ -134,6 +143,11 @@ def this_computer() -> Site:
 
 def arm64_site(root: Path, cpus: tuple[Cpu, ...]) -> Site:
     """The arm64 Debian in `root`, which is made by make_root.sh, to be run on `cpus`."""
+    for cpu in cpus:
+        path = root / cpuinfo_path(cpu)
+        # Another run's commands may be reading it.
+        if not path.exists() or path.read_text() != cpu.cpuinfo():
+            path.write_text(cpu.cpuinfo())
     python = (root / "usr" / "bin" / "python3").readlink().name.removeprefix("python")
     return Site("aarch64", python, root, cpus)
 

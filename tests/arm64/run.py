@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -27,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "offline"))
 from arm64_compare import LIMIT, compare_all, failures, render
 from arm64_images import copy_real_images, draw_phantoms
 from arm64_proof import Install, Proof, installs_for
-from arm64_sites import CPUS_OF_RELEASE, Site, SiteError, arm64_site, this_computer
+from arm64_sites import CPUS_OF_RELEASE, Site, SiteError, arm64_site, end_when_told, this_computer
 from make_bundle import BundleError, build_wheel
 
 from cxrs_edge.engines.registry import ENGINES
@@ -101,8 +100,7 @@ def plan_of(sites: Sequence[Site], names: Sequence[str]) -> Iterator[tuple[Site,
 def main() -> int:
     """Prove, compare, record; 0 if everything agrees."""
     options = parse_arguments()
-    # So that a run that is told to end takes its processes and its copies of X-rays with it.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    end_when_told()
     try:
         sites = (this_computer(), *map(make_root, options.release))
         # OpenVINO's answers are compared with ONNX Runtime's too.

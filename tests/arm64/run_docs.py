@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from arm64_sites import CPUS_OF_RELEASE, Site, SiteError
+from arm64_sites import CPUS_OF_RELEASE, Site, SiteError, end_when_told
 from run import ROOT, make_root
 
 DOCUMENT = ROOT / "docs" / "raspberry-pi.md"
@@ -85,9 +85,10 @@ def run_on_site(site: Site, home: Path, blocks: list[Block]) -> None:
     (home / "session.sh").write_text(f"set -eu\n{script}")
     subprocess.run(["chown", "-R", f"{USER}:{USER}", home], check=True)
     login = ("setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups")
+    cpu = site.cpus[-1] if site.cpus else None
     inside = home if site.root is None else Path("/") / home.relative_to(site.root)
     try:
-        said = site.run(home, *login, "env", f"HOME={inside}", "sh", "session.sh")
+        said = site.run(home, *login, "env", f"HOME={inside}", "sh", "session.sh", cpu=cpu)
     except SiteError as error:
         raise DocumentError(f"{error}\nin the session of {DOCUMENT.name}") from error
     for block, printed in zip(blocks, said.split(END), strict=False):
@@ -105,6 +106,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--release", choices=CPUS_OF_RELEASE, default="bookworm", help="of Debian")
     release = parser.parse_args().release
+    end_when_told()
     try:
         blocks = read_blocks(DOCUMENT.read_text())
         of_tag = {tag: [block for block in blocks if block.tag == tag] for tag in TAGS}
