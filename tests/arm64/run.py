@@ -23,7 +23,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "offline"))
 
-from arm64_compare import LIMIT, compare_all, failures, render
+from arm64_compare import compare_all, failures, render
 from arm64_images import copy_real_images, draw_phantoms
 from arm64_proof import Install, Proof, installs_for
 from arm64_sites import CPUS_OF_RELEASE, Site, SiteError, arm64_site, end_when_told, this_computer
@@ -112,7 +112,7 @@ def main() -> int:
         return 1
     except subprocess.CalledProcessError as error:
         return int(error.returncode)  # It has said why.
-    result = {"schema": SCHEMA, "limit": LIMIT, "runs": done.runs, "comparisons": comparisons}
+    result = {"schema": SCHEMA, "runs": done.runs, "comparisons": comparisons}
     wrong = [*done.broken, *failures(done.runs, comparisons)]
     write_atomically(options.output, f"{json.dumps(result | {'failures': wrong}, indent=1)}\n".encode())
     sys.stdout.write(render(result))
