@@ -13,7 +13,7 @@ DEMO_VENV := .venv-demo
 TFLITE_RUNTIME_VENV := .venv-tflite-runtime
 PYTHON311 ?= python3.11
 
-.PHONY: demo test test-pythons test-tflite-runtime test-slow test-arm64 fuzz memory lint complexity
+.PHONY: demo test test-pythons test-tflite-runtime test-slow test-arm64 test-armv7 fuzz memory lint complexity
 .PHONY: offline-bundle pretrain model release golden clean
 
 demo: $(DEMO_VENV)/.done  ## Install the runtime only and grade an image: make demo IMAGE=scan.png
@@ -37,6 +37,10 @@ test-slow: $(VENV)/.done  ## The tests that take minutes
 
 test-arm64: $(VENV)/.done  ## As root: real aarch64 wheels in an emulated arm64 Debian against this computer
 	$(VENV)/bin/python tests/arm64/run.py --release $(RELEASES)
+	$(VENV)/bin/python tests/arm64/run_docs.py --release $(firstword $(RELEASES))
+
+test-armv7: $(VENV)/.done  ## As root: the bundled model on 32 bit ARM with tflite-runtime, all that PyPI has for it
+	sh tests/arm64/prove_armv7.sh $(VENV)/bin/python
 
 offline-bundle: $(VENV)/.done  ## An archive that installs without a network: PLATFORM, PYTHON_VERSION, ENGINES
 	$(VENV)/bin/python offline/make_bundle.py --platform $(PLATFORM) --python $(PYTHON_VERSION) \

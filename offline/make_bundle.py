@@ -25,6 +25,7 @@ from pathlib import Path
 
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
@@ -130,10 +131,14 @@ def write_bundle(
     folder: Path, wheel: Path, target: Target, engines: Sequence[str], further: Sequence[str]
 ) -> None:
     """Fill `folder` with wheels, installer, phantom and checksums."""
+    metadata = read_metadata(wheel)
+    if not SpecifierSet(metadata.get("Requires-Python", "")).contains(target.python):
+        raise BundleError(
+            f"{metadata['Name']}: needs Python {metadata['Requires-Python']}, not {target.python}: PYTHON_VERSION"
+        )
     wheels = folder / "wheels"
     wheels.mkdir(parents=True)
     shutil.copy(wheel, wheels)
-    metadata = read_metadata(wheel)
     wanted = [*requirements_of(metadata, target, engines), *map(Requirement, further)]
     download(wanted, wheels, target)
     missing = missing_requirements(sorted(wheels.glob("*.whl")), target, wanted)
@@ -194,10 +199,12 @@ def make_bundle(
     `engines` are extras of cxrs-edge, `further` are requirements such as ``tflite-runtime>=2.14``.
     """
     contents = "-".join([*engines, *(Requirement(line).name for line in further)])
-    folder = output / f"cxrs-edge-{contents}-linux-{target.machine}-py{target.python}"
-    shutil.rmtree(folder, ignore_errors=True)
-    write_bundle(folder, wheel, target, engines, further)
-    return pack(folder)
+    name = f"cxrs-edge-{contents}-linux-{target.machine}-py{target.python}"
+    output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output) as unfinished:
+        folder = Path(unfinished) / name
+        write_bundle(folder, wheel, target, engines, further)
+        return pack(folder).replace(output / f"{name}.tar.gz")
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -2,7 +2,8 @@
 
 ONNX Runtime from 1.29 on uploads events, among them names and hashes of models, from its import on, and keeps
 an identifier below ``~/.cache`` (its Privacy.md). OpenVINO's Python package sends an event when it is imported,
-and keeps an identifier in ``~/intel``. LiteRT does neither.
+and keeps an identifier in ``~/intel``; on ARM each process leaves a ``/tmp/perf-PID.map`` for profilers (a default of
+oneDNN). LiteRT does none of this.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 ONNXRUNTIME_SWITCH = "ORT_DISABLE_TELEMETRY"
+ONEDNN_PROFILING = "ONEDNN_JIT_PROFILE"
 OPENVINO_SENDER = "openvino_telemetry"
 
 
@@ -20,10 +22,12 @@ OPENVINO_SENDER = "openvino_telemetry"
 def without_telemetry() -> Iterator[None]:
     """Import an engine inside of this, and it creates no identifier and sends nothing.
 
-    ONNX Runtime's switch stays set, because the library reads it when it likes. OpenVINO is told that its
-    optional sender isn't installed, which it copes with; the host program may import it later all the same.
+    The switches stay set, because the libraries read them when they like; profiling that somebody asked for stays on.
+    OpenVINO is told that its optional sender isn't installed, which it copes with; the host program may import it
+    later all the same.
     """
     os.environ[ONNXRUNTIME_SWITCH] = "1"
+    os.environ.setdefault(ONEDNN_PROFILING, "0")
     # None in sys.modules is how Python says that a module can't be imported.
     before = {name: module for name, module in sys.modules.items() if name == OPENVINO_SENDER}
     sys.modules[OPENVINO_SENDER] = None  # type: ignore[assignment]

@@ -10,6 +10,10 @@ binfmt=/proc/sys/fs/binfmt_misc
     exit 1
 }
 command -v qemu-aarch64-static >/dev/null && command -v debootstrap >/dev/null || {
+    command -v apt-get >/dev/null || {
+        echo "make_root.sh: qemu-aarch64-static and debootstrap are needed; install them with this system's packages" >&2
+        exit 1
+    }
     echo "installing Debian's qemu-user-static and debootstrap" >&2
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends qemu-user-static debootstrap >/dev/null

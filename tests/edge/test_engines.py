@@ -192,12 +192,14 @@ def test_telemetry_is_off_inside_and_the_host_keeps_what_it_had(monkeypatch):
     mine = ModuleType("openvino_telemetry")
     for before in (None, mine):
         monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+        monkeypatch.delenv("ONEDNN_JIT_PROFILE", raising=False)
         monkeypatch.delitem(sys.modules, "openvino_telemetry", raising=False)
         if before is not None:
             monkeypatch.setitem(sys.modules, "openvino_telemetry", before)
         with without_telemetry(), pytest.raises(ImportError):
             import openvino_telemetry  # noqa: F401
         assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
+        assert os.environ["ONEDNN_JIT_PROFILE"] == "0"
         assert sys.modules.get("openvino_telemetry") is before
 
 

@@ -26,7 +26,8 @@ linux_only = pytest.mark.skipif(
 
 
 def metadata(*requirements: str, name: str = "thing", version: str = "1.0", extra: str = "tflite") -> Message:
-    lines = [f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nProvides-Extra: {extra}"]
+    about = f"Name: {name}\nVersion: {version}\nRequires-Python: >=3.11\nProvides-Extra: {extra}"
+    lines = [f"Metadata-Version: 2.1\n{about}"]
     return email.message_from_string("\n".join([*lines, *(f"Requires-Dist: {one}" for one in requirements)]))
 
 
@@ -127,6 +128,11 @@ class TestBundle:
         (index / "onnxruntime-99.0-py3-none-any.whl").unlink()
         with pytest.raises(BundleError, match="no wheels for aarch64 with Python"):
             make_bundle.make_bundle(tmp_path / "out", wheel, BOARD, ["onnx"])
+        assert list((tmp_path / "out").iterdir()) == []
+
+    def test_a_python_that_is_too_old_for_cxrs_edge_is_an_error(self, wheel: Path, tmp_path: Path) -> None:
+        with pytest.raises(BundleError, match=r"cxrs_edge: needs Python >=3.11, not 3.9: PYTHON_VERSION"):
+            make_bundle.make_bundle(tmp_path / "out", wheel, Target("aarch64", "3.9"), ["onnx"])
 
 
 @linux_only
