@@ -1,0 +1,79 @@
+"""`cxrs-edge data`: the group and its commands."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from cxrs_bench.progress import progress
+from cxrs_edge.files import write_atomically
+
+FILE = click.Path(path_type=Path)
+FOUND_OVERLAP = 4
+"""Exit status of `audit --fail-on-overlap`; 1 to 3 mean other things everywhere in cxrs-edge."""
+
+
+@click.group()
+def data() -> None:
+    """Prepare, describe and audit data sets of labelled chest X-rays."""
+
+
+@data.command(
+    epilog="\b\nExamples:\n"
+    "  cxrs-edge data audit test_COVIDxSev.txt train_COVIDx8B.txt\n"
+    "  cxrs-edge data audit data/severity data/pretrain --pairs shared.csv --fail-on-overlap"
+)
+@click.argument("lists", metavar="LIST...", nargs=-1, required=True, type=FILE)
+@click.option("--images", multiple=True, type=FILE, help="Folder where the lists' files are; repeatable.")
+@click.option(
+    "--near-duplicates/--no-near-duplicates",
+    default=True,
+    show_default=True,
+    help="Compare the pixels of those images that are there.",
+)
+@click.option("--pairs", type=FILE, help="Write each shared image, patient and near-duplicate to this CSV.")
+@click.option(
+    "--fail-on-overlap", is_flag=True, help=f"End with exit status {FOUND_OVERLAP} if anything is shared."
+)
+@click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_context
+def audit(
+    ctx: click.Context,
+    lists: tuple[Path, ...],
+    images: tuple[Path, ...],
+    near_duplicates: bool,
+    pairs: Path | None,
+    fail_on_overlap: bool,
+    style: str,
+) -> None:
+    """Tell which images, patients and near-duplicates two or more LISTs share.
+
+    A LIST is a COVIDx text list (.txt or .txt.gz), a CSV with a column image_id, a folder with labels.csv, whose
+    splits are lists of their own, or any folder of images.
+    """
+    from cxrs_bench.data.audit import find_overlaps, pairs_csv, render_overlap, to_json
+    from cxrs_bench.data.listed import read_lists
+    from cxrs_bench.data.near_duplicates import look_at_all
+
+    read = [one for path in lists for one in read_lists(path, images)]
+    if len(read) < 2:
+        raise click.UsageError(f"{lists[0]}: one list; expected two or more, or a labels.csv with splits")
+    entries = [entry for one in read for entry in one.entries]
+    paths = sorted({entry.path for entry in entries if entry.path}) if near_duplicates else []
+    with progress() as report:
+        looks, errors = look_at_all(paths, report)
+    overlaps = find_overlaps(read, looks)
+    for error in errors:
+        click.echo(f"{error}; not compared", err=True)
+    if near_duplicates:
+        compared = sum(entry.path in looks for entry in entries)
+        where = "" if paths else "; --images names the folder where they are"
+        click.echo(f"Pixels compared of {compared} of {len(entries)} images{where}.", err=True)
+    for overlap in overlaps:
+        click.echo(json.dumps(to_json(overlap)) if style == "json" else render_overlap(overlap))
+    if pairs is not None:
+        write_atomically(pairs, pairs_csv(overlaps).encode())
+    if fail_on_overlap and any(list(overlap) for overlap in overlaps):
+        ctx.exit(FOUND_OVERLAP)
