@@ -1,8 +1,8 @@
 """Labelled sets of chest X-rays: which image, whose, which level, which split.
 
 Two formats: a folder with ``labels.csv`` and ``images/`` (columns ``image_id, patient_id, level, split`` and,
-where given, ``fold, source, level_basis, licence``), and COVIDxSev text files (github lindawangg/COVID-Net):
-``patient file level source`` a line, one list a split, with a folder of images.
+where given, ``fold, source, level_basis, licence, view, age, sex``), and COVIDxSev text files (github
+lindawangg/COVID-Net): ``patient file level source`` a line, one list a split, with a folder of images.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ NO_DERIVATIVES = re.compile(r"(?<![a-z])(nd(?![a-z])|no.?deriv)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """One X-ray with its level: 0 (no zone with opacity), 1 (one or two zones) or 2 (three or more)."""
+    """One X-ray with its level: 0 (no zone with opacity), 1 (one or two zones) or 2 (three or more).
+
+    `view`, `age` and `sex` are as the set writes them, empty where it doesn't.
+    """
 
     image_id: str
     path: Path
@@ -39,6 +42,9 @@ class LabelledImage:
     source: str = ""
     basis: str = ""
     licence: str = ""
+    view: str = ""
+    age: str = ""
+    sex: str = ""
 
 
 LabelledSet = tuple[LabelledImage, ...]
@@ -147,6 +153,9 @@ def _from_row(row: Row, where: str, images: Path) -> LabelledImage:
         source=row.get("source", ""),
         basis=row.get("level_basis", ""),
         licence=row.get("licence", ""),
+        view=row.get("view", ""),
+        age=row.get("age", ""),
+        sex=row.get("sex", ""),
     )
 
 

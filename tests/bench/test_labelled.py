@@ -43,7 +43,16 @@ def test_csv_with_every_column(tmp_path: Path) -> None:
     )
     assert read_labelled(tmp_path) == (
         LabelledImage(
-            "a1", tmp_path / "images" / "a1.jpg", "p1", 2, "train", 3, "cohen", "brixia", "CC BY 3.0"
+            "a1",
+            tmp_path / "images" / "a1.jpg",
+            "p1",
+            2,
+            "train",
+            3,
+            "cohen",
+            "brixia",
+            "CC BY 3.0",
+            age="55",
         ),
         LabelledImage("scan.PNG", tmp_path / "images" / "scan.PNG", "p2", 0, "test", -1, "a, b", "", ""),
     )

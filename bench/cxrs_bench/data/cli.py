@@ -77,3 +77,35 @@ def audit(
         write_atomically(pairs, pairs_csv(overlaps).encode())
     if fail_on_overlap and any(list(overlap) for overlap in overlaps):
         ctx.exit(FOUND_OVERLAP)
+
+
+@data.command(
+    epilog="\b\nExamples:\n"
+    "  cxrs-edge data describe data/severity\n"
+    "  cxrs-edge data describe data/severity --by level --csv table1.csv --plot table1.svg"
+)
+@click.argument("labelled", metavar="DATA", type=FILE)
+@click.option(
+    "--by",
+    type=click.Choice(["split", "level", "source", "none"]),
+    default="split",
+    show_default=True,
+    help="One more column for each of these.",
+)
+@click.option("--csv", "table", type=FILE, help="Write every figure to this CSV.")
+@click.option("--plot", "picture", type=FILE, help="Draw the shares: .png, .svg or .pdf.")
+def describe(labelled: Path, by: str, table: Path | None, picture: Path | None) -> None:
+    """Describe the people and films of DATA, as the paper's Table 1 does: age and sex of the patients, view and
+    level of the images.
+
+    DATA is a folder with labels.csv (columns age, sex, view where known) or a COVIDxSev .txt list.
+    """
+    from cxrs_bench.data.demographics import plot, render_table, summarize, to_csv
+    from cxrs_bench.labelled import read_labelled
+
+    summaries = summarize(read_labelled(labelled), by=None if by == "none" else by)
+    if table is not None:
+        write_atomically(table, to_csv(summaries).encode())
+    if picture is not None:
+        write_atomically(picture, plot(summaries, picture.suffix.lstrip(".")))
+    click.echo(render_table(summaries))
