@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from cxrs_bench.progress import progress
+from cxrs_edge.extras import import_extra
 from cxrs_edge.files import write_atomically
 
 FILE = click.Path(path_type=Path)
@@ -109,3 +110,42 @@ def describe(labelled: Path, by: str, table: Path | None, picture: Path | None) 
     if picture is not None:
         write_atomically(picture, plot(summaries, picture.suffix.lstrip(".")))
     click.echo(render_table(summaries))
+
+
+@data.command(
+    epilog="\b\nExample:\n"
+    "  cxrs-edge data ricord downloads/MIDRC-RICORD-1C -o data/ricord --lists COVID-Net \\\n"
+    "    --clinical 'MIDRC-RICORD-1c Clinical Data Jan 13 2021 .xlsx' \\\n"
+    "    --annotations 1c_mdai_rsna_project_annotations_labelgroup_all.json"
+)
+@click.argument("download", type=FILE)
+@click.option("-o", "--output", type=FILE, required=True, help="Folder of the set.")
+@click.option("--clinical", type=FILE, required=True, help="The collection's clinical spreadsheet, .xlsx.")
+@click.option("--annotations", type=FILE, required=True, help="The collection's MD.ai annotations, .json.")
+@click.option(
+    "--lists",
+    type=FILE,
+    required=True,
+    help="A clone of github lindawangg/COVID-Net, or a folder with its lists of usable and of test images.",
+)
+@click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one a core]")
+def ricord(
+    download: Path, output: Path, clinical: Path, annotations: Path, lists: Path, workers: int | None
+) -> None:
+    """Make the paper's data set of a RICORD-1C DOWNLOAD: images, labels.csv and COVIDxSev train and test lists.
+
+    Interrupted? The same command goes on where it stopped. excluded.csv says of each other image why it was left
+    out. Then: cxrs-edge train data/ricord -o runs/paper
+    """
+    import_extra("pydicom", "data")
+    from cxrs_bench.data.ricord.annotations import read_gradings
+    from cxrs_bench.data.ricord.build import build
+    from cxrs_bench.data.ricord.clinical import read_studies
+    from cxrs_bench.data.ricord.counts import render_counts
+    from cxrs_bench.data.ricord.plan import make_plan
+    from cxrs_bench.data.ricord.published import read_published
+
+    plan = make_plan(download, read_studies(clinical), read_gradings(annotations), read_published(lists))
+    with progress() as report:
+        built = build(plan, output, report, workers)
+    click.echo(render_counts(built))

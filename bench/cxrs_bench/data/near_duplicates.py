@@ -9,7 +9,6 @@ change of window hardly moves. Both cuts were chosen, and what they find and mis
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from cxrs_bench.data.parallel import map_in_processes
 from cxrs_bench.progress import Report
-from cxrs_edge.errors import ImageError
+from cxrs_edge.errors import CxrsError, ImageError
 from cxrs_edge.extras import import_extra
 from cxrs_edge.image import read_file, read_image
 from cxrs_edge.prepare import InputSpec, find_frame, to_8_bit
@@ -73,14 +73,13 @@ def look_at(path: Path) -> Look:
 
 def look_at_all(paths: Sequence[Path], report: Report) -> tuple[dict[Path, Look], list[ImageError]]:
     """The look of each readable image, computed in parallel, and the errors of the others."""
+    outcomes = zip(paths, map_in_processes(_look_or_error, paths, "looking at images", report), strict=True)
     looks, errors = {}, []
-    with ProcessPoolExecutor() as pool:
-        for done, (path, look) in enumerate(zip(paths, pool.map(_look_or_error, paths), strict=True), 1):
-            if isinstance(look, ImageError):
-                errors.append(look)
-            else:
-                looks[path] = look
-            report("looking at images", done, len(paths))
+    for path, look in outcomes:
+        if isinstance(look, ImageError):
+            errors.append(look)
+        else:
+            looks[path] = look
     return looks, errors
 
 
@@ -126,8 +125,9 @@ def _best(first: NDArray[np.intp], second: NDArray[np.intp], similarity: FloatAr
 def _look_or_error(path: Path) -> Look | ImageError:
     try:
         return look_at(path)
-    except ImageError as error:
-        return error
+    except CxrsError as error:
+        # Others than ImageError, such as a missing package, can't be sent between processes.
+        return error if isinstance(error, ImageError) else ImageError(f"{path}: {error}")
 
 
 def _framings(image: Image.Image) -> Iterable[Box]:
