@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from cxrs_bench.data.csv_text import csv_text
 from cxrs_bench.data.listed import Entry, ImageList
 from cxrs_bench.data.near_duplicates import Look, find_near_duplicates
 
@@ -95,21 +94,19 @@ def to_json(overlap: Overlap) -> dict[str, Any]:
 
 def pairs_csv(overlaps: Iterable[Overlap]) -> str:
     """One row for each shared image, patient and near-duplicate."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for overlap in overlaps:
-        for pair in overlap:
-            cells: list[str] = [pair.kind]
-            for side, entry in ((overlap.first, pair.first), (overlap.second, pair.second)):
-                cells += [side.name, entry.file, entry.patient, entry.label]
-            writer.writerow([*cells, "" if pair.similarity is None else f"{pair.similarity:.3f}"])
-    return text.getvalue()
+    return csv_text(COLUMNS, (_cells(overlap, pair) for overlap in overlaps for pair in overlap))
 
 
 def label_counts(entries: Iterable[Entry]) -> dict[str, int]:
     """How many entries carry each label, the most frequent first."""
     return dict(Counter(entry.label or "no label" for entry in entries).most_common())
+
+
+def _cells(overlap: Overlap, pair: Shared) -> Iterator[str]:
+    yield pair.kind
+    for side, entry in ((overlap.first, pair.first), (overlap.second, pair.second)):
+        yield from (side.name, entry.file, entry.patient, entry.label)
+    yield "" if pair.similarity is None else f"{pair.similarity:.3f}"
 
 
 def _entries(pairs: Sequence[Shared]) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:

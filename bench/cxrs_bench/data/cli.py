@@ -66,7 +66,7 @@ def audit(
     with progress() as report:
         looks, errors = look_at_all(paths, report)
     overlaps = find_overlaps(read, looks)
-    for error in errors:
+    for error in errors.values():
         click.echo(f"{error}; not compared", err=True)
     if near_duplicates:
         compared = sum(entry.path in looks for entry in entries)
@@ -149,3 +149,29 @@ def ricord(
     with progress() as report:
         built = build(plan, output, report, workers)
     click.echo(render_counts(built))
+
+
+@data.command(
+    epilog="\b\nExample:\n"
+    "  git clone https://github.com/BrixIA/Brixia-score-COVID-19 clones/Brixia-score-COVID-19\n"
+    "  cxrs-edge data severity clones -o data/severity"
+)
+@click.argument("clones", type=FILE)
+@click.option("-o", "--output", type=FILE, required=True, help="Folder of the set.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the split.")
+def severity(clones: Path, output: Path, seed: int) -> None:
+    """Make a set with severity levels of the public collections in CLONES, a folder of git clones.
+
+    Used are those that are there of: BrixIA/Brixia-score-COVID-19, lindawangg/COVID-Net (one of these two is
+    needed: they hold the scores), ieee8023/covid-chestxray-dataset, ml-workgroup/covid-19-image-repository,
+    agchung/Figure1-COVID-chestxray-dataset and agchung/Actualmed-COVID-chestxray-dataset.
+    """
+    from cxrs_bench.data.severity.build import build
+    from cxrs_bench.data.severity.clones import missing
+    from cxrs_bench.data.severity.films import read_films
+    from cxrs_bench.data.severity.rows import render_counts
+
+    films = read_films(clones)
+    with progress() as report:
+        built = build(films, output, report, seed)
+    click.echo(render_counts(built.rows, built.exclusions, missing(clones)))

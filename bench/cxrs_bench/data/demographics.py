@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
+from cxrs_bench.data.csv_text import csv_text
 from cxrs_bench.labelled import LabelledImage, LabelledSet
 from cxrs_edge.errors import DataError
 from cxrs_edge.extras import import_extra
@@ -74,21 +74,8 @@ def render_table(summaries: Sequence[Summary]) -> str:
 
 def to_csv(summaries: Sequence[Summary]) -> str:
     """One row for each figure: group, variable, category, unit, value, share (0..1, empty for no count)."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("group", "variable", "category", "unit", "value", "share"))
-    for summary in summaries:
-        writer.writerow((summary.name, "images", "", "images", summary.images, ""))
-        writer.writerow((summary.name, "patients", "", "patients", summary.patients, ""))
-        if summary.ages:
-            writer.writerow((summary.name, "age", "mean", "years", f"{fmean(summary.ages):.2f}", ""))
-        if len(summary.ages) > 1:
-            writer.writerow((summary.name, "age", "SD", "years", f"{stdev(summary.ages):.2f}", ""))
-        for variable, unit in UNIT.items():
-            for category, count in summary.counts[variable].items():
-                share = f"{_share(summary, variable, category):.4f}"
-                writer.writerow((summary.name, variable, category, unit, count, share))
-    return text.getvalue()
+    header = ("group", "variable", "category", "unit", "value", "share")
+    return csv_text(header, (figure for summary in summaries for figure in _figures(summary)))
 
 
 def plot(summaries: Sequence[Summary], picture_format: str) -> bytes:
@@ -123,6 +110,19 @@ def age_in_years(text: str) -> float | None:
         return None
     years = float(match[1]) / _PER_YEAR[match[2].upper()]
     return years if years <= MAX_AGE else None
+
+
+def _figures(summary: Summary) -> Iterator[tuple[object, ...]]:
+    yield summary.name, "images", "", "images", summary.images, ""
+    yield summary.name, "patients", "", "patients", summary.patients, ""
+    if summary.ages:
+        yield summary.name, "age", "mean", "years", f"{fmean(summary.ages):.2f}", ""
+    if len(summary.ages) > 1:
+        yield summary.name, "age", "SD", "years", f"{stdev(summary.ages):.2f}", ""
+    for variable, unit in UNIT.items():
+        for category, count in summary.counts[variable].items():
+            share = f"{_share(summary, variable, category):.4f}"
+            yield summary.name, variable, category, unit, count, share
 
 
 def _summary(name: str, images: Sequence[LabelledImage]) -> Summary:

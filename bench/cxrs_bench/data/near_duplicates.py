@@ -71,13 +71,13 @@ def look_at(path: Path) -> Look:
     return look_of(Image.fromarray(gray))
 
 
-def look_at_all(paths: Sequence[Path], report: Report) -> tuple[dict[Path, Look], list[ImageError]]:
+def look_at_all(paths: Sequence[Path], report: Report) -> tuple[dict[Path, Look], dict[Path, ImageError]]:
     """The look of each readable image, computed in parallel, and the errors of the others."""
     outcomes = zip(paths, map_in_processes(_look_or_error, paths, "looking at images", report), strict=True)
-    looks, errors = {}, []
+    looks, errors = {}, {}
     for path, look in outcomes:
         if isinstance(look, ImageError):
-            errors.append(look)
+            errors[path] = look
         else:
             looks[path] = look
     return looks, errors

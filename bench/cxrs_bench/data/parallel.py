@@ -1,4 +1,4 @@
-"""One function over many items on all cores, results in order, with progress, ending promptly when interrupted."""
+"""One function over many items on all cores: results in order, progress, nothing begun after an interrupt."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from cxrs_edge.errors import DataError
 T = TypeVar("T")
 R = TypeVar("R")
 
-FEW = 8
-"""So few items are done sooner than processes are started."""
+FEW = 16
+"""Fewer items are done sooner than processes are started."""
 
 
 def map_in_processes(
@@ -28,14 +28,15 @@ def map_in_processes(
     ----------
     function : of a module, so that it can be sent to another process; what it raises is raised here.
     what, report : name of the work, and what is told how far it is.
-    workers : processes; by default one a core.
+    workers : processes; by default one a core, and none for a few items.
 
     Raises
     ------
     DataError : a process was killed, mostly for want of memory.
     """
-    workers = min(workers or os.cpu_count() or 1, len(items))
-    if workers <= 1 or len(items) < FEW:
+    if workers is None:
+        workers = (os.cpu_count() or 1) if len(items) >= FEW else 1
+    if workers == 1:
         yield from _counted(map(function, items), len(items), what, report)
         return
     # Forking would copy the locks of threads, such as that of a progress bar, that are no more there.

@@ -96,7 +96,7 @@ def test_files_are_looked_at_in_parallel_and_bad_ones_named(
     looks, errors = look_at_all([good, bad, missing], lambda *step: reported.append(step))
     assert list(looks) == [good]
     assert np.array_equal(looks[good].thumbnails, look_at(good).thumbnails)
-    assert [str(bad) in str(errors[0]), str(missing) in str(errors[1])] == [True, True]
+    assert {path: str(path) in str(error) for path, error in errors.items()} == {bad: True, missing: True}
     assert reported[-1] == ("looking at images", 3, 3)
     with pytest.raises(ImageError, match=r"b\.png"):
         look_at(bad)

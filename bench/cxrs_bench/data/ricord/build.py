@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cxrs_bench.data.csv_text import csv_text
 from cxrs_bench.data.parallel import map_in_processes
 from cxrs_bench.data.ricord.images import Job, Prepared, Provenance, prepare_image
 from cxrs_bench.data.ricord.plan import NOT_READ, Exclusion, Film, Plan
@@ -101,7 +100,7 @@ def _labels_csv(made: Iterable[Made]) -> str:
         )
         for one in made
     )  # fmt: skip
-    return _csv(LABEL_COLUMNS, rows)
+    return csv_text(LABEL_COLUMNS, rows)
 
 
 def _basis(film: Film) -> str:
@@ -112,12 +111,4 @@ def _basis(film: Film) -> str:
 
 def _exclusions_csv(exclusions: Iterable[Exclusion]) -> str:
     rows = ((one.name, one.patient, one.reason, one.detail, one.dicom) for one in exclusions)
-    return _csv(EXCLUSION_COLUMNS, rows)
-
-
-def _csv(header: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text(EXCLUSION_COLUMNS, rows)
