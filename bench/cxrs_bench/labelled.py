@@ -57,7 +57,8 @@ def read_labelled(path: Path, *, images: Path | None = None) -> LabelledSet:
     ----------
     path : a folder with ``labels.csv``, that file itself, a COVIDxSev ``.txt`` list, or a folder of such lists,
         whose names say train, test or val. One list alone can't tell that it shares patients with another.
-    images : folder of the images; default ``images/`` beside ``labels.csv``, or the folder of the list.
+    images : folder of the images; default, beside the file, ``images/``, else a folder named as the split, else
+        for a list its own folder.
     """
     try:
         files = _files_of(path)
@@ -71,6 +72,11 @@ def read_labelled(path: Path, *, images: Path | None = None) -> LabelledSet:
     refuse_duplicates([row.image_id for row in rows], path)
     refuse_shared_patients(rows)
     return rows
+
+
+def covidxsev_lists(folder: Path) -> list[Path]:
+    """The lists in a folder whose names say train, test or val, sorted."""
+    return [file for file in sorted(folder.glob("*.txt")) if _split_of(file) in LISTED_SPLITS]
 
 
 class Assigned(Protocol):
@@ -124,7 +130,7 @@ def _files_of(path: Path) -> list[Path]:
         return [path]
     if (path / "labels.csv").is_file():
         return [path / "labels.csv"]
-    lists = [file for file in sorted(path.glob("*.txt")) if _split_of(file) in LISTED_SPLITS]
+    lists = covidxsev_lists(path)
     if not lists:
         where = path / "labels.csv" if path.is_dir() else path
         raise DataError(f"{where}: no such file; expected labels.csv or COVIDxSev .txt lists")
@@ -132,20 +138,26 @@ def _files_of(path: Path) -> list[Path]:
 
 
 def _read_file(path: Path, images: Path | None) -> LabelledSet:
-    if path.suffix == ".txt":
-        return _read_covidxsev(path, images or path.parent)
-    return _read_csv(path, images or path.parent / "images")
+    return (_read_covidxsev if path.suffix == ".txt" else _read_csv)(path, images)
 
 
-def _read_csv(path: Path, images: Path) -> LabelledSet:
-    return tuple(_from_row(row, where, images) for where, row in read_table(path, REQUIRED_COLUMNS))
+def _images_beside(path: Path, split: str, otherwise: Path) -> Path:
+    # Any other word of a table from elsewhere could lead out of its folder.
+    names = ("images", split) if split in LISTED_SPLITS else ("images",)
+    folders = (path.parent / name for name in names)
+    return next((folder for folder in folders if folder.is_dir()), otherwise)
 
 
-def _from_row(row: Row, where: str, images: Path) -> LabelledImage:
+def _read_csv(path: Path, images: Path | None) -> LabelledSet:
+    return tuple(_from_row(row, path, where, images) for where, row in read_table(path, REQUIRED_COLUMNS))
+
+
+def _from_row(row: Row, path: Path, where: str, images: Path | None) -> LabelledImage:
     image_id, patient, split = (filled(row, key, where) for key in ("image_id", "patient_id", "split"))
+    folder = images or _images_beside(path, split, path.parent / "images")
     return LabelledImage(
         image_id=image_id,
-        path=image_path(images, with_suffix(image_id), where),
+        path=image_path(folder, with_suffix(image_id), where),
         patient=patient,
         level=_integer(row, "level", where, LEVELS),
         split=split,
@@ -164,8 +176,9 @@ def _split_of(path: Path) -> str:
     return next((name for name in LISTED_SPLITS if name in words), path.stem)
 
 
-def _read_covidxsev(path: Path, images: Path) -> LabelledSet:
+def _read_covidxsev(path: Path, images: Path | None) -> LabelledSet:
     split = _split_of(path)
+    folder = images or _images_beside(path, split, path.parent)
     words = {f"level{level}": level for level in LEVELS}
     rows = []
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
@@ -180,7 +193,7 @@ def _read_covidxsev(path: Path, images: Path) -> LabelledSet:
         rows.append(
             LabelledImage(
                 image_id=Path(file).stem,
-                path=image_path(images, file, where),
+                path=image_path(folder, file, where),
                 patient=patient,
                 level=words[level],
                 split=split,

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cxrs_bench.labelled import LISTED_SPLITS
 from cxrs_edge.errors import DataError
 from cxrs_edge.grade import Failure
 from cxrs_edge.image import SUFFIXES
@@ -93,7 +94,8 @@ def _read_folder(folder: Path) -> ImageList:
 
 
 def _read_lines(text: str, path: Path, images: Sequence[Path]) -> Iterator[Entry]:
-    folders = (*images, path.parent, path.parent / "images")
+    places = (".", "images", *LISTED_SPLITS)
+    folders = (*images, *(path.parent / place for place in places))
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
@@ -118,7 +120,8 @@ def _read_table(text: str, path: Path, images: Sequence[Path]) -> Iterator[Image
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     if "image_id" not in (reader.fieldnames or ()):
         raise DataError(f"{path}: no column image_id; it has: {', '.join(reader.fieldnames or ())}")
-    folders = (*images, path.parent / "images", path.parent)
+    places = ("images", ".", *LISTED_SPLITS)
+    folders = (*images, *(path.parent / place for place in places))
     splits: dict[str, list[Entry]] = {}
     for row in reader:
         if None in row or None in row.values() or not row["image_id"].strip():

@@ -58,7 +58,7 @@ def made(ricord: Miniature, tmp_path: Path) -> Path:
 
 
 def pixels(made: Path, name: str) -> NDArray[np.int64]:
-    with Image.open(made / "images" / name) as image:
+    with Image.open(made / ("test" if name in (F, G) else "train") / name) as image:
         assert image.mode == "L"
         return np.asarray(image).astype(np.int64)
 
@@ -125,7 +125,7 @@ def test_lists_and_table_are_labelled_sets(made: Path) -> None:
     assert all(row.path.is_file() for row in rows)
     for split, names in (("train", [A, B, H, C]), ("test", [F, G])):
         listed = read_labelled(made / f"{split}_COVIDxSev.txt")
-        assert [row.path for row in listed] == [made / "images" / name for name in names]
+        assert [row.path for row in listed] == [made / split / name for name in names]
         assert {row.split for row in listed} == {split}
         levels = {row.image_id: row.level for row in rows}
         assert all(levels[row.path.name] == row.level for row in listed)
@@ -172,14 +172,14 @@ def test_pixels_are_the_published_preparation_s(made: Path) -> None:
 
 
 def test_finished_images_are_kept_and_missing_or_outdated_ones_made(ricord: Miniature, made: Path) -> None:
-    before = {path.name: path.stat().st_mtime_ns for path in (made / "images").iterdir()}
+    before = {path.name: path.stat().st_mtime_ns for path in made.glob("t*/*")}
     labels = (made / "labels.csv").read_bytes()
-    (made / "images" / B).unlink()
-    (made / "images" / C).write_bytes(b"not by us")
+    (made / "train" / B).unlink()
+    (made / "train" / C).write_bytes(b"not by us")
     usable = ricord.lists / "create_ricord_dataset" / "ricord_data_set.txt"
     usable.write_text(usable.read_text().replace("10 5 90 75", "0 0 90 75"))
     assert run(ricord, made, "--workers", "1").exit_code == 0
-    after = {path.name: path.stat().st_mtime_ns for path in (made / "images").iterdir()}
+    after = {path.name: path.stat().st_mtime_ns for path in made.glob("t*/*")}
     assert {name for name, time in after.items() if time != before[name]} == {A, B, C}
     assert pixels(made, A).shape == (75, 90)
     assert (made / "labels.csv").read_bytes() == labels
@@ -206,8 +206,18 @@ def test_an_interrupted_run_goes_on(
         assert (output / path.relative_to(made)).read_bytes() == path.read_bytes()
 
 
+def test_lists_alone_are_the_same_set(made: Path) -> None:
+    """As the published notebook leaves it: two folders, two lists."""
+    whole = read_labelled(made)
+    (made / "labels.csv").unlink()
+    lists = read_labelled(made)
+    assert {(row.path, row.level, row.split) for row in lists} == {
+        (row.path, row.level, row.split) for row in whole
+    }
+
+
 def test_provenance_is_inside_each_image(made: Path, tmp_path: Path) -> None:
-    provenance = read_provenance(made / "images" / A)
+    provenance = read_provenance(made / "train" / A)
     assert provenance is not None
     assert provenance.box == (10, 5, 90, 75)
     assert provenance.dicom.endswith("-11111/1.000000-AP-1/1-1.dcm")

@@ -1,4 +1,4 @@
-"""A plan -> images, COVIDxSev lists, labels.csv and the list of exclusions, in one folder."""
+"""A plan -> COVIDxSev folders and lists, labels.csv and the list of exclusions, in one folder."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def build(plan: Plan, output: Path, report: Report, workers: int | None = None) 
 
 
 def _build(plan: Plan, output: Path, report: Report, workers: int | None) -> Built:
-    images = output / "images"
-    images.mkdir(parents=True, exist_ok=True)
-    jobs = [Job(film, images / film.name) for film in plan.films]
+    for split in SPLITS:
+        (output / split).mkdir(parents=True, exist_ok=True)
+    jobs = [Job(film, output / film.split / film.name) for film in plan.films]
     prepared = list(map_in_processes(prepare_image, jobs, "preparing images", report, workers))
     built = _sort_out(plan, prepared)
     if not built.made:
