@@ -57,8 +57,8 @@ class Overlap:
 def find_overlaps(lists: Sequence[ImageList], looks: Mapping[Path, Look]) -> tuple[Overlap, ...]:
     """Compare each list with each later one.
 
-    Images are shared when their file names are, folders aside; patients when their ids are, unless both lists
-    name the image's source and not the same one; near-duplicates are searched for among images with a look.
+    Images are shared when their file names are, folders aside; patients when their ids are; near-duplicates are
+    searched for among images with a look.
     """
     return tuple(_compare(a, b, looks) for a, b in combinations(lists, 2))
 
@@ -131,10 +131,12 @@ def _patients(overlap: Overlap) -> str:
         return "0"
     images = [sum(entry.patient in ids for entry in side.entries) for side in (overlap.first, overlap.second)]
     more = ", ..." if len(ids) > MAX_LISTED else ""
-    return (
+    told = (
         f"{len(ids)}, with {images[0]} images in the first and {images[1]} in the second: "
         f"{', '.join(sorted(ids)[:MAX_LISTED])}{more}"
     )
+    apart = sum(map(_is_of_two_sources, overlap.patients))
+    return f"{told}; {apart} under other sources, maybe other people" if apart else told
 
 
 def _counted(entries: Sequence[Entry]) -> str:
@@ -145,7 +147,13 @@ def _counted(entries: Sequence[Entry]) -> str:
 def _compare(a: ImageList, b: ImageList, looks: Mapping[Path, Look]) -> Overlap:
     named = {_name(entry): entry for entry in a.entries}
     images = [Shared("image", named[_name(e)], e) for e in b.entries if _name(e) in named]
-    return Overlap(a, b, tuple(images), tuple(_same_patients(a, b)), tuple(_same_pictures(a, b, looks)))
+    return Overlap(
+        a,
+        b,
+        tuple(images),
+        tuple(sorted(_same_patients(a, b), key=lambda pair: pair.first.patient)),
+        tuple(_same_pictures(a, b, looks)),
+    )
 
 
 def _name(entry: Entry) -> str:
@@ -153,16 +161,24 @@ def _name(entry: Entry) -> str:
 
 
 def _same_patients(a: ImageList, b: ImageList) -> Iterator[Shared]:
-    known: dict[str, list[Entry]] = {}
-    for entry in a.entries:
-        known.setdefault(entry.patient, []).append(entry)
-    seen = {""}
-    for second in b.entries:
-        for first in known.get(second.patient, ()):
-            apart = first.source and second.source and first.source != second.source
-            if second.patient not in seen and not apart:
-                seen.add(second.patient)
-                yield Shared("patient", first, second)
+    """A pair for each patient, of entries of the same source if there are some."""
+    first, second = _by_patient(a), _by_patient(b)
+    for patient in first.keys() & second.keys() - {""}:
+        pairs = [Shared("patient", x, y) for x in first[patient] for y in second[patient]]
+        yield min(pairs, key=_is_of_two_sources)
+
+
+def _by_patient(one: ImageList) -> dict[str, list[Entry]]:
+    """The first entry of each source that a patient has."""
+    entries = {(entry.patient, entry.source): entry for entry in reversed(one.entries)}
+    patients: dict[str, list[Entry]] = {}
+    for entry in entries.values():
+        patients.setdefault(entry.patient, []).append(entry)
+    return patients
+
+
+def _is_of_two_sources(pair: Shared) -> bool:
+    return bool(pair.first.source and pair.second.source and pair.first.source != pair.second.source)
 
 
 def _same_pictures(a: ImageList, b: ImageList, looks: Mapping[Path, Look]) -> Iterator[Shared]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from cxrs_bench.progress import progress
+from cxrs_edge.errors import DataError
 from cxrs_edge.extras import import_extra
 from cxrs_edge.files import write_atomically
 
@@ -22,9 +23,10 @@ def data() -> None:
 
 
 @data.command(
+    short_help="What lists share: images, patients, near-duplicates.",
     epilog="\b\nExamples:\n"
     "  cxrs-edge data audit test_COVIDxSev.txt train_COVIDx8B.txt\n"
-    "  cxrs-edge data audit data/severity data/pretrain --pairs shared.csv --fail-on-overlap"
+    "  cxrs-edge data audit data/severity data/pretrain --pairs shared.csv --fail-on-overlap",
 )
 @click.argument("lists", metavar="LIST...", nargs=-1, required=True, type=FILE)
 @click.option("--images", multiple=True, type=FILE, help="Folder where the lists' files are; repeatable.")
@@ -75,15 +77,16 @@ def audit(
     for overlap in overlaps:
         click.echo(json.dumps(to_json(overlap)) if style == "json" else render_overlap(overlap))
     if pairs is not None:
-        write_atomically(pairs, pairs_csv(overlaps).encode())
+        _write(pairs, pairs_csv(overlaps).encode())
     if fail_on_overlap and any(list(overlap) for overlap in overlaps):
         ctx.exit(FOUND_OVERLAP)
 
 
 @data.command(
+    short_help="Who is in a set: age, sex, view, level.",
     epilog="\b\nExamples:\n"
     "  cxrs-edge data describe data/severity\n"
-    "  cxrs-edge data describe data/severity --by level --csv table1.csv --plot table1.svg"
+    "  cxrs-edge data describe data/severity --by level --csv table1.csv --plot table1.svg",
 )
 @click.argument("labelled", metavar="DATA", type=FILE)
 @click.option(
@@ -106,17 +109,18 @@ def describe(labelled: Path, by: str, table: Path | None, picture: Path | None) 
 
     summaries = summarize(read_labelled(labelled), by=None if by == "none" else by)
     if table is not None:
-        write_atomically(table, to_csv(summaries).encode())
+        _write(table, to_csv(summaries).encode())
     if picture is not None:
-        write_atomically(picture, plot(summaries, picture.suffix.lstrip(".")))
+        _write(picture, plot(summaries, picture.suffix.lstrip(".")))
     click.echo(render_table(summaries))
 
 
 @data.command(
+    short_help="The paper's data set, of a RICORD-1C download.",
     epilog="\b\nExample:\n"
     "  cxrs-edge data ricord downloads/MIDRC-RICORD-1C -o data/ricord --lists COVID-Net \\\n"
     "    --clinical 'MIDRC-RICORD-1c Clinical Data Jan 13 2021 .xlsx' \\\n"
-    "    --annotations 1c_mdai_rsna_project_annotations_labelgroup_all.json"
+    "    --annotations 1c_mdai_rsna_project_annotations_labelgroup_all.json",
 )
 @click.argument("download", type=FILE)
 @click.option("-o", "--output", type=FILE, required=True, help="Folder of the set.")
@@ -152,9 +156,10 @@ def ricord(
 
 
 @data.command(
+    short_help="A set with severity levels, of public collections.",
     epilog="\b\nExample:\n"
     "  git clone https://github.com/BrixIA/Brixia-score-COVID-19 clones/Brixia-score-COVID-19\n"
-    "  cxrs-edge data severity clones -o data/severity"
+    "  cxrs-edge data severity clones -o data/severity",
 )
 @click.argument("clones", type=FILE)
 @click.option("-o", "--output", type=FILE, required=True, help="Folder of the set.")
@@ -175,3 +180,10 @@ def severity(clones: Path, output: Path, seed: int) -> None:
     with progress() as report:
         built = build(films, output, report, seed)
     click.echo(render_counts(built.rows, built.exclusions, missing(clones)))
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        write_atomically(path, data)
+    except OSError as error:
+        raise DataError(f"{path}: can't be written: {error.strerror or error}") from error

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image, ImageOps
 
-from cxrs_bench.data.audit import find_overlaps
+from cxrs_bench.data.audit import find_overlaps, render_overlap
 from cxrs_bench.data.listed import Entry, ImageList, read_lists
 from cxrs_bench.phantom import draw_phantom, varied_phantoms
 from cxrs_edge.cli import main
@@ -33,11 +33,22 @@ def test_shared_images_and_patients() -> None:
     assert [pair.first.patient for pair in overlap.patients] == ["p", "r"]
 
 
-def test_a_patient_number_of_another_source_is_another_patient() -> None:
-    cohen, ricord, unnamed = (listed(s, f"{s}.png 25 level1 {s}".strip()) for s in ("cohen", "ricord", "u"))
-    unnamed = ImageList("u", (Entry("u.png", "25", "level1"),))
-    counts = [len(overlap.patients) for overlap in find_overlaps([cohen, ricord, unnamed], {})]
-    assert counts == [0, 1, 1]
+def test_a_patient_id_under_another_source_counts_but_is_told_apart() -> None:
+    first = listed("a", "1.png 25 level1 cohen", "2.png 26 level1 cohen", "3.png 27 level1")
+    second = listed(
+        "b", "4.png 25 level1 ricord", "5.png 26 level1 sirm", "6.png 26 level1 cohen", "7.png 27 x y"
+    )
+    (overlap,) = find_overlaps([first, second], {})
+    assert [(pair.first.patient, pair.second.file) for pair in overlap.patients] == [
+        ("25", "4.png"),
+        ("26", "6.png"),
+        ("27", "7.png"),
+    ]
+    told = render_overlap(overlap)
+    assert (
+        "shared patients  3, with 3 images in the first and 4 in the second: 25, 26, 27; 1 under other"
+        in told
+    )
 
 
 @pytest.mark.skipif(not OFFICIAL[0].is_file(), reason=f"no lists at {SHARED} (CXRS_COVIDX_LISTS)")
@@ -57,18 +68,18 @@ def test_the_official_test_set_is_in_the_training_set_of_the_network_before_it()
 def pictures(tmp_path: Path) -> Path:
     small = (replace(phantom, width=320, height=320) for phantom in varied_phantoms(3, seed=5))
     a, b, c = (Image.fromarray(draw_phantom(phantom)) for phantom in small)
-    for folder in ("train", "test"):
+    for folder in ("ours", "theirs"):
         (tmp_path / folder).mkdir()
-    a.save(tmp_path / "train" / "a.png")
-    b.save(tmp_path / "train" / "b.png")
-    c.save(tmp_path / "test" / "c.png")
-    ImageOps.invert(a.resize((300, 300))).save(tmp_path / "test" / "other-name.jpg")
+    a.save(tmp_path / "ours" / "a.png")
+    b.save(tmp_path / "ours" / "b.png")
+    c.save(tmp_path / "theirs" / "c.png")
+    ImageOps.invert(a.resize((300, 300))).save(tmp_path / "theirs" / "other-name.jpg")
     return tmp_path
 
 
 def test_near_duplicates_of_two_folders(pictures: Path) -> None:
     pairs = pictures / "pairs.csv"
-    arguments = ["data", "audit", str(pictures / "train"), str(pictures / "test"), "--pairs", str(pairs)]
+    arguments = ["data", "audit", str(pictures / "ours"), str(pictures / "theirs"), "--pairs", str(pairs)]
     told = CliRunner().invoke(main, arguments)
     assert told.exit_code == 0, told.output
     assert "Pixels compared of 4 of 4 images." in told.output
@@ -86,9 +97,9 @@ def test_near_duplicates_of_two_folders(pictures: Path) -> None:
 def test_pixels_of_lists_are_found_in_the_folders_named(pictures: Path) -> None:
     (pictures / "train.txt").write_text("p a.png level1 x\nq b.png level2 x\nr gone.png level2 x\n")
     (pictures / "test.txt").write_text("s other-name.jpg level1 x\n")
-    (pictures / "test" / "c.png").write_bytes(b"damaged")
+    (pictures / "theirs" / "c.png").write_bytes(b"damaged")
     lists = [str(pictures / "train.txt"), str(pictures / "test.txt"), "--format", "json"]
-    folders = ["--images", str(pictures / "train"), "--images", str(pictures / "test")]
+    folders = ["--images", str(pictures / "ours"), "--images", str(pictures / "theirs")]
     told = CliRunner().invoke(main, ["data", "audit", *lists, *folders])
     assert "Pixels compared of 3 of 4 images." in told.stderr
     assert json.loads(told.stdout) == {
@@ -108,15 +119,22 @@ def test_pixels_of_lists_are_found_in_the_folders_named(pictures: Path) -> None:
 
 
 def test_damaged_images_are_told_and_the_rest_compared(pictures: Path) -> None:
-    (pictures / "train" / "b.png").write_bytes(b"damaged")
-    arguments = ["data", "audit", str(pictures / "train"), str(pictures / "test"), "--fail-on-overlap"]
+    (pictures / "ours" / "b.png").write_bytes(b"damaged")
+    arguments = ["data", "audit", str(pictures / "ours"), str(pictures / "theirs"), "--fail-on-overlap"]
     told = CliRunner().invoke(main, arguments)
     assert told.exit_code == 4
     assert "b.png: not an image" in told.stderr
     assert "Pixels compared of 3 of 4 images." in told.stderr
 
 
+def test_a_table_that_can_t_be_written_is_named(pictures: Path) -> None:
+    pairs = pictures / "gone" / "pairs.csv"
+    arguments = ["data", "audit", str(pictures / "ours"), str(pictures / "theirs"), "--pairs", str(pairs)]
+    told = CliRunner().invoke(main, arguments)
+    assert (told.exit_code, f"{pairs}: can't be written: No such file" in told.stderr) == (1, True)
+
+
 def test_one_list_is_no_comparison(pictures: Path) -> None:
-    told = CliRunner().invoke(main, ["data", "audit", str(pictures / "train")])
+    told = CliRunner().invoke(main, ["data", "audit", str(pictures / "ours")])
     assert told.exit_code == 2
     assert "one list; expected two or more" in told.output
