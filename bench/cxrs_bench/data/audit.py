@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -164,16 +164,16 @@ def _same_patients(a: ImageList, b: ImageList) -> Iterator[Shared]:
     """A pair for each patient, of entries of the same source if there are some."""
     first, second = _by_patient(a), _by_patient(b)
     for patient in first.keys() & second.keys() - {""}:
-        pairs = [Shared("patient", x, y) for x in first[patient] for y in second[patient]]
+        sides = (first[patient].values(), second[patient].values())
+        pairs = [Shared("patient", *entries) for entries in product(*sides)]
         yield min(pairs, key=_is_of_two_sources)
 
 
-def _by_patient(one: ImageList) -> dict[str, list[Entry]]:
+def _by_patient(one: ImageList) -> dict[str, dict[str, Entry]]:
     """The first entry of each source that a patient has."""
-    entries = {(entry.patient, entry.source): entry for entry in reversed(one.entries)}
-    patients: dict[str, list[Entry]] = {}
-    for entry in entries.values():
-        patients.setdefault(entry.patient, []).append(entry)
+    patients: dict[str, dict[str, Entry]] = {}
+    for entry in one.entries:
+        patients.setdefault(entry.patient, {}).setdefault(entry.source, entry)
     return patients
 
 

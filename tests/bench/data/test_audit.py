@@ -15,6 +15,8 @@ from cxrs_bench.data.listed import Entry, ImageList, read_lists
 from cxrs_bench.phantom import draw_phantom, varied_phantoms
 from cxrs_edge.cli import main
 
+DATA = Path(os.environ.get("CXRS_SEVERITY", Path(__file__).parents[4] / "shared" / "data" / "severity"))
+PRETRAIN = DATA.parent / "pretrain"
 SHARED = Path(os.environ.get("CXRS_COVIDX_LISTS", Path(__file__).parents[4] / "shared/data/covidx-lists"))
 OFFICIAL = SHARED / "test_COVIDxSev.txt", SHARED / "train_COVIDx8B.txt.gz"
 
@@ -62,6 +64,17 @@ def test_the_official_test_set_is_in_the_training_set_of_the_network_before_it()
     told = CliRunner().invoke(main, ["data", "audit", *map(str, OFFICIAL), "--fail-on-overlap"])
     assert told.exit_code == 4
     assert "shared images    91: 78 level2, 13 level1 in the first; 91 positive in the second" in told.output
+
+
+@pytest.mark.skipif(not PRETRAIN.is_dir(), reason=f"no sets at {DATA} and {PRETRAIN} (CXRS_SEVERITY)")
+def test_the_real_sets_share_what_their_data_card_says() -> None:
+    arguments = ["data", "audit", str(DATA), str(PRETRAIN), "--no-near-duplicates", "--format", "json"]
+    told = [json.loads(line) for line in CliRunner().invoke(main, arguments).stdout.splitlines()]
+    shared = {(row["first"], row["second"]): row["shared_patients"] for row in told}
+    # "6 images are of patients who also have other images in severity/ (train part only)": four patients.
+    assert {names for names, count in shared.items() if count} == {("severity (train)", "pretrain (train)")}
+    assert shared["severity (train)", "pretrain (train)"] == 4
+    assert len(shared) == 6
 
 
 @pytest.fixture

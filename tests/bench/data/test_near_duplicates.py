@@ -80,6 +80,21 @@ def test_positions_hold_beyond_one_block(phantoms: list[Image.Image]) -> None:
     assert pairs([], [a]) == pairs([a], []) == []
 
 
+@pytest.mark.parametrize(
+    ("bits", "correlation", "found"),
+    [(60, 0.885, True), (61, 0.885, False), (60, 0.875, False), (196, -0.885, True), (195, -0.885, False)],
+)
+def test_both_cuts_decide(bits: int, correlation: float, found: bool) -> None:
+    hashes = np.ones((1, 256), np.float32)
+    other = hashes.copy()
+    other[0, :bits] = -1
+    first, second = np.zeros((2, 1, 4096), np.float32)
+    first[0, 0] = 1
+    second[0, :2] = correlation, (1 - correlation**2) ** 0.5
+    matches = list(find_near_duplicates([Look(hashes, first)], [Look(other, second)]))
+    assert [round(match.similarity, 3) for match in matches] == ([correlation] if found else [])
+
+
 def test_flat_images_are_no_copies_of_anything(phantoms: list[Image.Image]) -> None:
     flat = look_of(Image.new("L", (300, 300), 128))
     assert np.isfinite(flat.thumbnails).all()
