@@ -62,7 +62,7 @@ def test_the_official_test_set_is_in_the_training_set_of_the_network_before_it()
     assert (labels.count("level2"), labels.count("level1")) == (78, 13)
     assert len(overlap.patients) == 9
     told = CliRunner().invoke(main, ["data", "audit", *map(str, OFFICIAL), "--fail-on-overlap"])
-    assert told.exit_code == 4
+    assert told.exit_code == 5
     assert "shared images    91: 78 level2, 13 level1 in the first; 91 positive in the second" in told.output
 
 
@@ -135,7 +135,7 @@ def test_damaged_images_are_told_and_the_rest_compared(pictures: Path) -> None:
     (pictures / "ours" / "b.png").write_bytes(b"damaged")
     arguments = ["data", "audit", str(pictures / "ours"), str(pictures / "theirs"), "--fail-on-overlap"]
     told = CliRunner().invoke(main, arguments)
-    assert told.exit_code == 4
+    assert told.exit_code == 5
     assert "b.png: not an image" in told.stderr
     assert "Pixels compared of 3 of 4 images." in told.stderr
 
