@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cxrs_bench.labelled import LISTED_SPLITS
+from cxrs_bench.labelled import LISTED_SPLITS, covidxsev_lists
 from cxrs_edge.errors import DataError
 from cxrs_edge.grade import Failure
 from cxrs_edge.image import SUFFIXES
@@ -50,7 +50,7 @@ def read_lists(path: Path, images: Sequence[Path] = ()) -> tuple[ImageList, ...]
     ----------
     path : a text list of COVIDx's kinds (``patient file label source``, or ``file`` with a crop box), maybe
         with ``.gz``; a table ``.csv`` with the column ``image_id`` (and ``patient_id, level`` or ``label,
-        split, source``); a folder with ``labels.csv``; or any other folder of images.
+        split, source``); a folder with ``labels.csv`` or with COVIDxSev lists; or any other folder of images.
     images : folders where the files of a text list or a table are looked for, besides the usual places.
 
     Raises
@@ -59,7 +59,8 @@ def read_lists(path: Path, images: Sequence[Path] = ()) -> tuple[ImageList, ...]
     """
     try:
         if path.is_dir() and not (path / "labels.csv").is_file():
-            return (_read_folder(path),)
+            lists = (one for text in covidxsev_lists(path) for one in read_lists(text, images))
+            return tuple(lists) or (_read_folder(path),)
         table = path / "labels.csv" if path.is_dir() else path
         text = _read_text(table)
         if table.suffix == ".csv":

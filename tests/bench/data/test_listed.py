@@ -61,6 +61,16 @@ def test_a_folder_of_images(tmp_path: Path) -> None:
     assert listed.entries == tuple(Entry(path.name, path=path) for path in paths)
 
 
+def test_the_lists_of_a_covidxsev_folder(tmp_path: Path) -> None:
+    image = save(tmp_path / "train" / "a.png")
+    (tmp_path / "train_split.txt").write_text("p a.png level2 ricord\n")
+    (tmp_path / "test_split.txt").write_text("q b.png level1 ricord\n")
+    assert read_lists(tmp_path) == (
+        ImageList("test_split.txt", (Entry("b.png", "q", "level1", "ricord"),)),
+        ImageList("train_split.txt", (Entry("a.png", "p", "level2", "ricord", image),)),
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
