@@ -30,9 +30,7 @@ Accept = Callable[[Dataset], tuple[str, ...]]
 """Looks at a data set, raises `Refusal` or returns notes."""
 
 
-def read_dicom(
-    data: bytes, *, name: str, accept: Accept = check_gradable, stretch: bool = False
-) -> GrayImage:
+def read_dicom(data: bytes, *, name: str, accept: Accept | None = None, stretch: bool = False) -> GrayImage:
     """Decode a DICOM chest X-ray to what a viewer shows: uint8, bright = dense.
 
     `accept` decides which files are read: by default frontal chest X-rays for presentation. `stretch` makes the
@@ -44,7 +42,7 @@ def read_dicom(
     """
     try:
         with _silence():
-            return _read(data, name, accept, stretch)
+            return _read(data, name, accept or check_gradable, stretch)
     except Refusal as refusal:
         raise ImageError(f"{name}: {refusal}") from refusal
     except (CxrsError, MemoryError):
