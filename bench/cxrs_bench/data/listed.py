@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import csv
 import gzip
-import io
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cxrs_bench.label_table import filled, read_table, with_suffix
 from cxrs_bench.labelled import LISTED_SPLITS, covidxsev_lists
 from cxrs_edge.errors import DataError
 from cxrs_edge.grade import Failure
@@ -64,7 +64,7 @@ def read_lists(path: Path, images: Sequence[Path] = ()) -> tuple[ImageList, ...]
         table = path / "labels.csv" if path.is_dir() else path
         text = _read_text(table)
         if table.suffix == ".csv":
-            return tuple(_read_table(text, table, images))
+            return tuple(_read_table(table, images))
         return (ImageList(path.name, tuple(_read_lines(text, table, images))),)
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: can't be read: {error}") from error
@@ -117,20 +117,12 @@ def _read_lines(text: str, path: Path, images: Sequence[Path]) -> Iterator[Entry
         )
 
 
-def _read_table(text: str, path: Path, images: Sequence[Path]) -> Iterator[ImageList]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    if "image_id" not in (reader.fieldnames or ()):
-        raise DataError(f"{path}: no column image_id; it has: {', '.join(reader.fieldnames or ())}")
+def _read_table(path: Path, images: Sequence[Path]) -> Iterator[ImageList]:
     places = ("images", ".", *LISTED_SPLITS)
     folders = (*images, *(path.parent / place for place in places))
     splits: dict[str, list[Entry]] = {}
-    for row in reader:
-        if None in row or None in row.values() or not row["image_id"].strip():
-            raise DataError(
-                f"{path}:{reader.line_num}: no image_id, or more or fewer cells than the header has columns"
-            )
-        name = row["image_id"].strip()
-        file = name if name.lower().endswith(SUFFIXES) else f"{name}.jpg"
+    for where, row in read_table(path, ("image_id",)):
+        file = with_suffix(filled(row, "image_id", where))
         entry = Entry(
             file=file,
             patient=row.get("patient_id", "").strip(),

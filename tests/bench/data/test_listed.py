@@ -81,9 +81,9 @@ def test_the_lists_of_a_covidxsev_folder(tmp_path: Path) -> None:
         ("a.txt", b"\xff\xfe\x00", r"a\.txt: can't be read"),
         ("a.txt.gz", b"p a.png level1 x\n", r"a\.txt\.gz: can't be read"),
         ("a.txt.gz", gzip.compress(b"p a.png level1 x\n" * 50)[:-9], r"a\.txt\.gz: can't be read"),
-        ("a.csv", b"id,level\na,1\n", r"a\.csv: no column image_id; it has: id, level"),
-        ("a.csv", b"image_id,level\n,1\n", r"a\.csv:2: no image_id"),
-        ("a.csv", b"image_id,level\na,1,2\n", r"a\.csv:2: no image_id, or more or fewer cells"),
+        ("a.csv", b"id,level\na,1\n", r"a\.csv: no columns named image_id; expected"),
+        ("a.csv", b"image_id,level\n,1\n", r"a\.csv:2: image_id is empty"),
+        ("a.csv", b"image_id,level\na,1,2\n", r"a\.csv:2: more or fewer cells"),
         ("a.csv", b'image_id,level\n"a,1\n', r"a\.csv: can't be read"),
     ],
 )
