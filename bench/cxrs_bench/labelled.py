@@ -1,8 +1,8 @@
 """Labelled sets of chest X-rays: which image, whose, which level, which split.
 
 Two formats: a folder with ``labels.csv`` and ``images/`` (columns ``image_id, patient_id, level, split`` and,
-where given, ``fold, source, level_basis, licence``), and COVIDxSev text files (github lindawangg/COVID-Net):
-``patient file level source`` a line, one list a split, with a folder of images.
+where given, ``fold, source, level_basis, licence, view, age, sex``), and COVIDxSev text files (github
+lindawangg/COVID-Net): ``patient file level source`` a line, one list a split, with a folder of images.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ NO_DERIVATIVES = re.compile(r"(?<![a-z])(nd(?![a-z])|no.?deriv)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class LabelledImage:
-    """One X-ray with its level: 0 (no zone with opacity), 1 (one or two zones) or 2 (three or more)."""
+    """One X-ray with its level: 0 (no zone with opacity), 1 (one or two zones) or 2 (three or more).
+
+    `view`, `age` and `sex` are as the set writes them, empty where it doesn't.
+    """
 
     image_id: str
     path: Path
@@ -39,6 +42,9 @@ class LabelledImage:
     source: str = ""
     basis: str = ""
     licence: str = ""
+    view: str = ""
+    age: str = ""
+    sex: str = ""
 
 
 LabelledSet = tuple[LabelledImage, ...]
@@ -51,7 +57,8 @@ def read_labelled(path: Path, *, images: Path | None = None) -> LabelledSet:
     ----------
     path : a folder with ``labels.csv``, that file itself, a COVIDxSev ``.txt`` list, or a folder of such lists,
         whose names say train, test or val. One list alone can't tell that it shares patients with another.
-    images : folder of the images; default ``images/`` beside ``labels.csv``, or the folder of the list.
+    images : folder of the images; default, beside the file, ``images/``, else a folder named as the split, else
+        for a list its own folder.
     """
     try:
         files = _files_of(path)
@@ -65,6 +72,11 @@ def read_labelled(path: Path, *, images: Path | None = None) -> LabelledSet:
     refuse_duplicates([row.image_id for row in rows], path)
     refuse_shared_patients(rows)
     return rows
+
+
+def covidxsev_lists(folder: Path) -> list[Path]:
+    """The lists in a folder whose names say train, test or val, sorted."""
+    return [file for file in sorted(folder.glob("*.txt")) if _split_of(file) in LISTED_SPLITS]
 
 
 class Assigned(Protocol):
@@ -118,7 +130,7 @@ def _files_of(path: Path) -> list[Path]:
         return [path]
     if (path / "labels.csv").is_file():
         return [path / "labels.csv"]
-    lists = [file for file in sorted(path.glob("*.txt")) if _split_of(file) in LISTED_SPLITS]
+    lists = covidxsev_lists(path)
     if not lists:
         where = path / "labels.csv" if path.is_dir() else path
         raise DataError(f"{where}: no such file; expected labels.csv or COVIDxSev .txt lists")
@@ -126,20 +138,26 @@ def _files_of(path: Path) -> list[Path]:
 
 
 def _read_file(path: Path, images: Path | None) -> LabelledSet:
-    if path.suffix == ".txt":
-        return _read_covidxsev(path, images or path.parent)
-    return _read_csv(path, images or path.parent / "images")
+    return (_read_covidxsev if path.suffix == ".txt" else _read_csv)(path, images)
 
 
-def _read_csv(path: Path, images: Path) -> LabelledSet:
-    return tuple(_from_row(row, where, images) for where, row in read_table(path, REQUIRED_COLUMNS))
+def _images_beside(path: Path, split: str, otherwise: Path) -> Path:
+    # Any other word of a table from elsewhere could lead out of its folder.
+    names = ("images", split) if split in LISTED_SPLITS else ("images",)
+    folders = (path.parent / name for name in names)
+    return next((folder for folder in folders if folder.is_dir()), otherwise)
 
 
-def _from_row(row: Row, where: str, images: Path) -> LabelledImage:
+def _read_csv(path: Path, images: Path | None) -> LabelledSet:
+    return tuple(_from_row(row, path, where, images) for where, row in read_table(path, REQUIRED_COLUMNS))
+
+
+def _from_row(row: Row, path: Path, where: str, images: Path | None) -> LabelledImage:
     image_id, patient, split = (filled(row, key, where) for key in ("image_id", "patient_id", "split"))
+    folder = images or _images_beside(path, split, path.parent / "images")
     return LabelledImage(
         image_id=image_id,
-        path=image_path(images, with_suffix(image_id), where),
+        path=image_path(folder, with_suffix(image_id), where),
         patient=patient,
         level=_integer(row, "level", where, LEVELS),
         split=split,
@@ -147,6 +165,9 @@ def _from_row(row: Row, where: str, images: Path) -> LabelledImage:
         source=row.get("source", ""),
         basis=row.get("level_basis", ""),
         licence=row.get("licence", ""),
+        view=row.get("view", ""),
+        age=row.get("age", ""),
+        sex=row.get("sex", ""),
     )
 
 
@@ -155,8 +176,9 @@ def _split_of(path: Path) -> str:
     return next((name for name in LISTED_SPLITS if name in words), path.stem)
 
 
-def _read_covidxsev(path: Path, images: Path) -> LabelledSet:
+def _read_covidxsev(path: Path, images: Path | None) -> LabelledSet:
     split = _split_of(path)
+    folder = images or _images_beside(path, split, path.parent)
     words = {f"level{level}": level for level in LEVELS}
     rows = []
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
@@ -171,7 +193,7 @@ def _read_covidxsev(path: Path, images: Path) -> LabelledSet:
         rows.append(
             LabelledImage(
                 image_id=Path(file).stem,
-                path=image_path(images, file, where),
+                path=image_path(folder, file, where),
                 patient=patient,
                 level=words[level],
                 split=split,

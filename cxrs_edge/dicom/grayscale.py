@@ -39,12 +39,19 @@ class _Modality:
     applied: Rescale | LookupTable | None
 
 
-def to_display(stored: Stored, dataset: Dataset, pixel_format: PixelFormat) -> Display:
-    """Transform stored values to gray. Raises `Refusal` for a LUT or window that can't be used."""
+def to_display(
+    stored: Stored, dataset: Dataset, pixel_format: PixelFormat, *, stretch: bool = False
+) -> Display:
+    """Transform stored values to gray. Raises `Refusal` for a LUT or window that can't be used.
+
+    `stretch` makes the darkest pixel of a picture of more than 8 bits black and the brightest white.
+    """
     inputs = _all_stored_values(pixel_format)
     little_endian = dataset.original_encoding[1] is not False
     modality = _apply_modality(inputs, dataset, little_endian)
     fraction, voi = _apply_voi(modality, dataset, little_endian)
+    if stretch and pixel_format.bits > 8:
+        fraction = _stretched(fraction, stored)
     photometric, inverted = word(dataset, "PhotometricInterpretation"), _is_inverted(dataset)
     table = np.rint(255 * (1 - fraction if inverted else fraction)).astype(np.uint8)
     padding = _padding(dataset, pixel_format)
@@ -62,6 +69,12 @@ def to_display(stored: Stored, dataset: Dataset, pixel_format: PixelFormat) -> D
     )
     notes = (*_note_choices(dataset, voi), *_note_span(stored, table, is_padding))
     return Display(table[stored], grayscale, notes)
+
+
+def _stretched(fraction: Values, stored: Stored) -> Values:
+    occurring = fraction[np.unique(stored)]
+    low, high = occurring.min(), occurring.max()
+    return np.clip((fraction - low) / (high - low), 0, 1) if high > low else fraction
 
 
 def _all_stored_values(pixel_format: PixelFormat) -> Values:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pydicom
@@ -26,9 +26,15 @@ MAX_READS = 200_000
 """pydicom reads an attribute in two or three pieces; an X-ray has some hundred attributes."""
 
 
-def read_dicom(data: bytes, *, name: str) -> GrayImage:
+Accept = Callable[[Dataset], tuple[str, ...]]
+"""Looks at a data set, raises `Refusal` or returns notes."""
+
+
+def read_dicom(data: bytes, *, name: str, accept: Accept | None = None, stretch: bool = False) -> GrayImage:
     """Decode a DICOM chest X-ray to what a viewer shows: uint8, bright = dense.
 
+    `accept` decides which files are read: by default frontal chest X-rays for presentation. `stretch` makes the
+    darkest pixel of a picture of more than 8 bits black and the brightest white, which no viewer does.
     Not for several threads at once, since it silences pydicom meanwhile; `cxrs_edge.image.read_image` takes care.
 
     Raises `ImageError` for what is damaged, no frontal chest X-ray, or not for presentation; `MissingDependency`
@@ -36,7 +42,7 @@ def read_dicom(data: bytes, *, name: str) -> GrayImage:
     """
     try:
         with _silence():
-            return _read(data, name)
+            return _read(data, name, accept or check_gradable, stretch)
     except Refusal as refusal:
         raise ImageError(f"{name}: {refusal}") from refusal
     except (CxrsError, MemoryError):
@@ -46,11 +52,11 @@ def read_dicom(data: bytes, *, name: str) -> GrayImage:
         raise ImageError(f"{name}: {reason}; copy it again from where it was made") from None
 
 
-def _read(data: bytes, name: str) -> GrayImage:
+def _read(data: bytes, name: str, accept: Accept, stretch: bool) -> GrayImage:
     dataset = _parse(data)
-    notes = check_gradable(dataset)
+    notes = accept(dataset)
     pixel_format = check_pixel_format(dataset)
-    display = to_display(decode(dataset, pixel_format), dataset, pixel_format)
+    display = to_display(decode(dataset, pixel_format), dataset, pixel_format, stretch=stretch)
     return GrayImage(
         pixels=display.pixels,
         name=name,

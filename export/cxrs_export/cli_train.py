@@ -126,9 +126,9 @@ def train(
 ) -> None:
     """Train COVID-Net CXR-S on DATA, by the paper's protocol unless told otherwise.
 
-    DATA is a folder with labels.csv and images/, or a COVIDxSev .txt list or a folder of them (with --images).
-    Only levels 1 and 2 are used, equally many in a batch. Killed or interrupted? The same command goes on after
-    the last finished epoch.
+    DATA is a folder with labels.csv and images/, or a COVIDxSev .txt list or a folder of them (with --images if
+    they are elsewhere). Only levels 1 and 2 are used, equally many in a batch. Killed or interrupted? The same
+    command goes on after the last finished epoch.
     """
     from cxrs_export.training import train as train_network
 

@@ -43,7 +43,16 @@ def test_csv_with_every_column(tmp_path: Path) -> None:
     )
     assert read_labelled(tmp_path) == (
         LabelledImage(
-            "a1", tmp_path / "images" / "a1.jpg", "p1", 2, "train", 3, "cohen", "brixia", "CC BY 3.0"
+            "a1",
+            tmp_path / "images" / "a1.jpg",
+            "p1",
+            2,
+            "train",
+            3,
+            "cohen",
+            "brixia",
+            "CC BY 3.0",
+            age="55",
         ),
         LabelledImage("scan.PNG", tmp_path / "images" / "scan.PNG", "p2", 0, "test", -1, "a, b", "", ""),
     )
@@ -75,6 +84,36 @@ def test_covidxsev_list(tmp_path: Path, name: str, split: str) -> None:
         LabelledImage("S2-61-1-0", tmp_path / "S2-61-1-0.png", "S2-61", 2, split, source="ricord"),
         LabelledImage("b", tmp_path / "b.jpg", "S2-7", 1, split, source="cohen"),
     )
+
+
+def test_a_folder_of_covidxsev_lists(tmp_path: Path) -> None:
+    write(tmp_path, "p a.png level1 x", name="train_split.txt")
+    write(tmp_path, "q b.png level2 x", name="test_split.txt")
+    write(tmp_path, "no list of a split", name="readme.txt")
+    assert [row.path for row in read_labelled(tmp_path)] == [tmp_path / "b.png", tmp_path / "a.png"]
+    (tmp_path / "train").mkdir()
+    (tmp_path / "test").mkdir()
+    rows = read_labelled(tmp_path)
+    assert [(row.split, row.path) for row in rows] == [
+        ("test", tmp_path / "test" / "b.png"),
+        ("train", tmp_path / "train" / "a.png"),
+    ]
+    (tmp_path / "images").mkdir()
+    assert read_labelled(tmp_path)[0].path == tmp_path / "images" / "b.png"
+    elsewhere = read_labelled(tmp_path, images=tmp_path / "elsewhere")
+    assert elsewhere[0].path == tmp_path / "elsewhere" / "b.png"
+
+
+def test_a_split_leads_nowhere_else(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (tmp_path / "outside").mkdir()
+    (folder / "val").mkdir()
+    write(folder, HEADER, "a,p,1,../outside", "b,q,1,val")
+    assert [row.path for row in read_labelled(folder)] == [
+        folder / "images" / "a.jpg",
+        folder / "val" / "b.jpg",
+    ]
 
 
 def test_byte_order_mark_is_no_part_of_the_first_cell(tmp_path: Path) -> None:

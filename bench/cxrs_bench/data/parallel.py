@@ -1,0 +1,58 @@
+"""One function over many items on all cores: results in order, progress, nothing begun after an interrupt."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from cxrs_bench.progress import Report
+from cxrs_edge.errors import DataError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+FEW = 16
+"""Fewer items are done sooner than processes are started."""
+
+
+def map_in_processes(
+    function: Callable[[T], R], items: Sequence[T], what: str, report: Report, workers: int | None = None
+) -> Iterator[R]:
+    """Yield function(item) for each item, in order.
+
+    Parameters
+    ----------
+    function : of a module, so that it can be sent to another process; what it raises is raised here.
+    what, report : name of the work, and what is told how far it is.
+    workers : processes; by default one a core, and none for a few items.
+
+    Raises
+    ------
+    DataError : a process was killed, mostly for want of memory.
+    """
+    if workers is None:
+        workers = (os.cpu_count() or 1) if len(items) >= FEW else 1
+    if workers == 1:
+        yield from _counted(map(function, items), len(items), what, report)
+        return
+    # Forking would copy the locks of threads, such as that of a progress bar, that are no more there.
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        yield from _counted(pool.map(function, items), len(items), what, report)
+    except BrokenProcessPool as error:
+        raise DataError(
+            f"{what}: a process was killed, maybe for want of memory; use fewer workers"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _counted(results: Iterator[R], total: int, what: str, report: Report) -> Iterator[R]:
+    report(what, 0, total)
+    for done, result in enumerate(results, 1):
+        report(what, done, total)
+        yield result
