@@ -127,7 +127,7 @@ class _Layers:
         return _batch_norm(x, weights, 1e-3, self._phase)
 
     def dropout(self, x: Any) -> Any:
-        return tf.cond(self._phase, lambda: tf.nn.dropout(x, 0.5), lambda: tf.identity(x))
+        return tf.cond(self._phase, lambda: tf.nn.dropout(x, 0.5, seed=1), lambda: tf.identity(x))
 
     def head(self, x: Any) -> Any:
         features = int(np.prod(x.shape[1:]))
