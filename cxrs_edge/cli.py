@@ -16,8 +16,14 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
-from cxrs_edge.engines.registry import ENGINES
-from cxrs_edge.engines.threads import MAX_THREADS
+from cxrs_edge.cli_options import (
+    ANY_PATH,
+    description,
+    engine_option,
+    model_option,
+    open_grader,
+    threads_option,
+)
 from cxrs_edge.errors import CxrsError, ImageError, MissingDependency
 from cxrs_edge.version import __version__
 
@@ -29,8 +35,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 STDIN = "-"
-ANY_PATH = click.Path(readable=False)
-"""What can't be read is told of by who reads it: one bad file must not stop the others."""
 INTERRUPTED, OUTPUT_CLOSED = 130, 141
 """128 + SIGINT and 128 + SIGPIPE, as shells report them."""
 
@@ -130,25 +134,9 @@ def main() -> None:
 
 @main.command(short_help="Grade X-rays: files, folders, or - for standard input.")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=ANY_PATH)
-@click.option(
-    "--model",
-    metavar="FILE",
-    type=ANY_PATH,
-    help="A .tflite or .onnx file written by `cxrs-edge export`, instead of the bundled model.",
-)
-@click.option(
-    "--engine",
-    type=click.Choice(["auto", *(entry.name for entry in ENGINES)]),
-    default="auto",
-    show_default=True,
-    help="What runs the model; auto is the installed one that is the fastest on this CPU.",
-)
-@click.option(
-    "--threads",
-    metavar="N",
-    type=click.IntRange(1, MAX_THREADS),
-    help="Threads to compute with; by default one for each physical core.",
-)
+@model_option
+@engine_option
+@threads_option
 @click.option(
     "--format",
     "style",
@@ -179,16 +167,13 @@ def predict(
       cxrs-edge predict - < scan.png
     """
     from cxrs_edge.grade import Failure
-    from cxrs_edge.grader import Grader
     from cxrs_edge.inputs import find_images
     from cxrs_edge.memory_limit import limit_memory
-    from cxrs_edge.native_stderr import without_greeting
-    from cxrs_edge.render import RESEARCH_USE, csv_header, render
+    from cxrs_edge.render import RESEARCH_USE, csv_header, printable, render
 
     limit_memory()
-    with without_greeting():
-        grader = Grader.open(model, engine, threads) if model else Grader.bundled(engine, threads)
-    click.echo(f"{_choice(grader)}\n{RESEARCH_USE}", err=True)
+    grader = open_grader(model, engine, threads)
+    click.echo(f"{printable(description(grader))}\n{RESEARCH_USE}", err=True)
     if style == "csv":
         click.echo(csv_header())
     inputs, failed = list(find_images(paths)), 0
@@ -248,16 +233,6 @@ def _read_stdin() -> bytes:
         raise ImageError("stdin: closed; expected an image; write: cxrs-edge predict - < scan.png")
     # One more byte than is allowed, so that decoding finds it too large.
     return sys.stdin.buffer.read(MAX_BYTES + 1)
-
-
-def _choice(grader: Grader) -> str:
-    from cxrs_edge.render import printable
-
-    model, engine = grader.model_info, grader.engine_info
-    threads = f"{engine.threads} thread{'s' if engine.threads > 1 else ''}"
-    return printable(
-        f"{model.name} {model.version} {model.precision} on {engine.name} {engine.version}, {threads}"
-    )
 
 
 def _with_progress(items: list[T]) -> Iterable[T]:

@@ -7,8 +7,8 @@ from typing import Literal
 
 import click
 
+from cxrs_edge.cli_options import threads_option
 from cxrs_edge.engines.registry import ENGINES
-from cxrs_edge.engines.threads import MAX_THREADS
 
 
 @click.command()
@@ -17,12 +17,7 @@ from cxrs_edge.engines.threads import MAX_THREADS
     type=click.Choice([entry.name for entry in ENGINES]),
     help="Check this one only; by default every installed one.",
 )
-@click.option(
-    "--threads",
-    metavar="N",
-    type=click.IntRange(1, MAX_THREADS),
-    help="Threads to compute with; by default one for each physical core.",
-)
+@threads_option
 @click.option(
     "--format",
     "style",

@@ -7,15 +7,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from cxrs_edge.engines.registry import ENGINES
-from cxrs_edge.engines.threads import MAX_THREADS
-
-if TYPE_CHECKING:
-    from cxrs_edge.grader import Grader
+from cxrs_edge.cli_options import description, engine_option, model_option, open_grader, threads_option
 
 SHORTEST, LONGEST = 0.05, 3600.0
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -59,25 +54,9 @@ def _seconds(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
     help="How long a file's size and time of change must have stayed the same before it is taken.",
 )
 @click.option("--once", is_flag=True, help="Grade what is there, and end: for cron.")
-@click.option(
-    "--model",
-    metavar="FILE",
-    type=click.Path(),
-    help="A .tflite or .onnx file written by `cxrs-edge export`, instead of the bundled model.",
-)
-@click.option(
-    "--engine",
-    type=click.Choice(["auto", *(entry.name for entry in ENGINES)]),
-    default="auto",
-    show_default=True,
-    help="What runs the model; auto is the installed one that is the fastest on this CPU.",
-)
-@click.option(
-    "--threads",
-    metavar="N",
-    type=click.IntRange(1, MAX_THREADS),
-    help="Threads to compute with; by default one for each physical core.",
-)
+@model_option
+@engine_option
+@threads_option
 @click.pass_context
 def watch(
     ctx: click.Context,
@@ -105,14 +84,13 @@ def watch(
       cxrs-edge watch inbox --output graded
       cxrs-edge watch inbox --output graded --once --settle 10s
     """
-    from cxrs_edge.grader import Grader
     from cxrs_edge.render import RESEARCH_USE
     from cxrs_edge.watch import Watch
     from cxrs_edge.watch_folders import open_folders
 
     with _heed_signals() as stop, open_folders(in_dir, output) as folders:
-        grader = Grader.open(model, engine, threads) if model else Grader.bundled(engine, threads)
-        _report(f"{in_dir}: watched, {_describe(grader)}; results in {output}")
+        grader = open_grader(model, engine, threads)
+        _report(f"{in_dir}: watched, {description(grader)}; results in {output}")
         _report(RESEARCH_USE)
         watching = Watch(grader, folders, settle, _report)
         if not once:
@@ -148,12 +126,6 @@ def _heed_signals() -> Iterator[_Stop]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _describe(grader: Grader) -> str:
-    model, engine = grader.model_info, grader.engine_info
-    threads = f"{engine.threads} thread{'s' if engine.threads > 1 else ''}"
-    return f"{model.name} {model.version} {model.precision} on {engine.name} {engine.version}, {threads}"
 
 
 def _report(line: str) -> None:
