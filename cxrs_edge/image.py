@@ -52,6 +52,8 @@ MAGIC = {
 }
 """First bytes -> what a file is that Pillow could not open."""
 
+BEGINNINGS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*")
+
 # Warning filters belong to the whole process, so changing them for a moment is not safe in several threads
 # at once. One image at a time also bounds the memory that large files take.
 _one_at_a_time = threading.Lock()
@@ -93,6 +95,12 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
         raise ImageError(f"{path}: can't be read: {reason}") from error
     check_bytes(data, name=str(path))
     return data
+
+
+def begins_as_image(head: bytes) -> bool:
+    """Whether a file's first bytes are those of a PNG, JPEG, TIFF or BMP image."""
+    # Two letters alone would also begin a text; a BMP's reserved field is 0.
+    return head.startswith(BEGINNINGS) or (head.startswith(b"BM") and head[6:10] == bytes(4))
 
 
 def check_bytes(data: bytes, *, name: str) -> None:

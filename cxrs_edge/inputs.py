@@ -9,15 +9,15 @@ from pathlib import Path
 from cxrs_edge.dicom import HEADER_BYTES, is_dicom
 from cxrs_edge.errors import InputError
 from cxrs_edge.grade import Failure
-from cxrs_edge.image import SUFFIXES
+from cxrs_edge.image import SUFFIXES, begins_as_image
 
 
 def find_images(paths: Iterable[str]) -> Iterator[str | Failure]:
     """Files as they are given, folders as the images in and below them.
 
-    In a folder: names with an image's suffix and DICOM files of any name, sorted, then those of its subfolders,
-    sorted. Hidden files and folders and DICOMDIRs are left out, and links to folders are not followed (they may
-    lead back). A folder without an image, or one that can't be read, is a `Failure`.
+    In a folder: names with an image's suffix, and files of any name that begin as an image does, sorted, then those
+    of its subfolders, sorted. Hidden files and folders and DICOMDIRs are left out, and links to folders are not
+    followed (they may lead back). A folder without an image, or one that can't be read, is a `Failure`.
     """
     for path in paths:
         # pathlib's raises where a name is too long.
@@ -44,7 +44,7 @@ def _images_below(folder: str) -> Iterator[str | Failure]:
 
 
 def _is_image(path: Path) -> bool:
-    """By its name, or for DICOM, whose files are often named by a number or a UID, by its first bytes."""
+    """By its name, or by its first bytes: DICOM files are often named by a number or a UID."""
     if path.name.lower().endswith(SUFFIXES):
         return True
     # The index of a CD or USB stick is a DICOM file too. Opening a FIFO would wait for its writer.
@@ -52,7 +52,8 @@ def _is_image(path: Path) -> bool:
         return False
     try:
         with path.open("rb") as file:
-            return is_dicom(file.read(HEADER_BYTES))
+            head = file.read(HEADER_BYTES)
+            return is_dicom(head) or begins_as_image(head)
     except OSError:
         return False
 
@@ -62,4 +63,8 @@ def _failure(source: str, message: str) -> Failure:
 
 
 def _suffixes() -> str:
-    return "files named " + ", ".join(f"*{suffix}" for suffix in SUFFIXES) + ", or DICOM files"
+    return (
+        "files named "
+        + ", ".join(f"*{suffix}" for suffix in SUFFIXES)
+        + ", or files that begin as one of these or DICOM"
+    )

@@ -150,7 +150,7 @@ class Watch:
         if not self._folders.take(path, name):
             return None
         if name != path.name:
-            self._report(f"{path.name}: a file of this name was here before; this one is now {name}")
+            self._report(f"{path.name}: this name is too long, or was here before; the file is now {name}")
         return self._process(name, ends)
 
     def _process(self, name: str, ends: int) -> Grade | Failure | None:

@@ -46,4 +46,13 @@ def render_published(evaluation: Evaluation) -> str:
         estimate, value = measured[name], published[name]
         within = "yes" if estimate.low <= value <= estimate.high else "no"
         rows.append(f"  {label:<22}{estimate!s:>24}{value:>12.3f}  {within}")
-    return "\n".join((*rows, "", *NOTES)) + "\n"
+    return "\n".join((*rows, "", *_other_set(evaluation), *NOTES)) + "\n"
+
+
+def _other_set(evaluation: Evaluation) -> list[str]:
+    """What must be said where the images can't be the paper's."""
+    ours, theirs = (evaluation.images.level1, evaluation.images.level2), tuple(map(sum, CONFUSION))
+    if ours == theirs:
+        return []
+    counts = f"{ours[0]} images of level 1 and {ours[1]} of level 2 where it has {theirs[0]} and {theirs[1]}"
+    return [f"NOT THE PAPER'S TEST SET: {counts};", "the published figures say nothing about these images."]

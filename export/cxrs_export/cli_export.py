@@ -262,14 +262,15 @@ def _limits(default: Limits, flips: float | None, difference: float | None) -> L
 
 
 def released_checkpoint() -> Path:
-    """The checkpoint in the repository; raises `ModelError` outside of a clone, where there is none."""
-    path = Path(__file__).parents[1] / "checkpoints" / "cxrs.keras"
-    if not path.is_file():
-        raise ModelError(
-            "no MODEL named, and the released checkpoint is only in a clone of the repository; "
-            "name one, for example: cxrs-edge export runs/first/model.keras"
-        )
-    return path
+    """The checkpoint in the repository that this file, or the current folder, belongs to; else `ModelError`."""
+    for clone in (Path(__file__).parents[2], Path.cwd()):
+        path = clone / "export" / "checkpoints" / "cxrs.keras"
+        if path.is_file():
+            return path
+    raise ModelError(
+        "no MODEL named, and the released checkpoint is only in a clone of the repository; go there, or name "
+        "one, for example: cxrs-edge export runs/first/model.keras"
+    )
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrs_edge.engines.telemetry import without_telemetry
+
 Pixels = NDArray[np.uint8]
 
 # The head (MatMul, Softmax) stays float: it costs nothing, and 256 steps of logit would blur the probabilities.
@@ -59,8 +61,9 @@ def quantize_onnx(float_onnx: bytes, representative: Sequence[Pixels]) -> bytes:
 
     Dynamic quantization is no alternative: it collapses the accuracy of depthwise convolutions.
     """
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
+    with without_telemetry():
+        from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+        from onnxruntime.quantization.shape_inference import quant_pre_process
 
     with tempfile.TemporaryDirectory() as folder:
         source, prepared, target = (Path(folder) / name for name in ("f.onnx", "p.onnx", "q.onnx"))

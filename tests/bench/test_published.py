@@ -42,6 +42,12 @@ def test_each_figure_stands_beside_the_published_one() -> None:
     ]
     assert lines["PPV, level 1"][-2:] == ["0.873", "yes"]
     assert "33/52 = 63.46 %" in text
+    assert "NOT THE PAPER" not in text
+
+
+def test_another_set_is_told_apart() -> None:
+    text = render_published(evaluate(graded(((47, 4), (7, 91))), resamples=100))
+    assert "NOT THE PAPER'S TEST SET: 51 images of level 1 and 98 of level 2 where it has 52 and 98;" in text
 
 
 def test_an_interval_that_misses_the_published_figure_says_so() -> None:

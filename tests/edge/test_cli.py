@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from cxrs_edge import cli
 from cxrs_edge.cli import COMMANDS, main
@@ -134,6 +135,19 @@ def test_links_that_lead_back_are_not_followed(tiny, draw_xray, tmp_path):
     result = run("predict", tmp_path / "link", "--model", tiny, "--format", "json")
     sources = [item["source"] for item in objects(result.stdout)]
     assert sources == [f"{tmp_path}/link/a.png", f"{tmp_path}/link/b.png"]
+
+
+def test_images_of_any_name_are_found_in_a_folder(tiny, tmp_path, draw_xray):
+    folder = tmp_path / "any"
+    folder.mkdir()
+    (folder / "note.txt").write_text("BMW and MM are no images")
+    for name, kind in (("42", "PNG"), ("x.jfif", "JPEG"), ("old.bak", "BMP"), ("scan", "TIFF")):
+        with Image.open(draw_xray("one.png")) as image:
+            image.save(folder / name, kind)
+    result = run("predict", folder, "--model", tiny, "--format", "json")
+    assert result.exit_code == 0
+    sources = [json.loads(line)["source"] for line in result.stdout.splitlines()]
+    assert sources == [str(folder / name) for name in ("42", "old.bak", "scan", "x.jfif")]
 
 
 def test_a_folder_without_images_is_an_error(tiny, tmp_path):

@@ -202,7 +202,9 @@ def test_a_new_file_under_a_used_name_gets_its_own(tiny, draw_xray, inbox, outpu
         contents.append(draw_xray("in/scan.png", seed=seed).read_bytes())
         result = once(inbox, output, tiny)
     (inbox / "scan.png").write_text("hello")
-    assert log_of(result)[0] == "scan.png: a file of this name was here before; this one is now scan-3.png"
+    assert (
+        log_of(result)[0] == "scan.png: this name is too long, or was here before; the file is now scan-3.png"
+    )
     assert once(inbox, output, tiny).exit_code == 1
     kept = ["scan.png", "scan-2.png", "scan-3.png"]
     assert [(output / "done" / name).read_bytes() for name in kept] == contents

@@ -288,6 +288,12 @@ def test_without_model_outside_of_a_clone(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(
         cli_export, "__file__", str(tmp_path / "site-packages" / "cxrs_export" / "cli_export.py")
     )
+    monkeypatch.chdir(tmp_path)
     result = run("export", "-o", tmp_path / "out")
     assert result.exit_code == 1
     assert "no MODEL named, and the released checkpoint is only in a clone" in result.stderr
+    # Installed for good, but called in a clone.
+    released = tmp_path / "export" / "checkpoints" / "cxrs.keras"
+    released.parent.mkdir(parents=True)
+    released.touch()
+    assert cli_export.released_checkpoint() == released

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -198,3 +202,27 @@ def test_calibrating_on_black_images_is_worse(
         silly = onnx_answers(quantize_onnx(float_onnx, black), images)
         good = onnx_answers(request.getfixturevalue("qdq"), images)
     assert np.abs(silly - expected).mean() > 4 * np.abs(good - expected).mean()
+
+
+QUANTIZE_ONE_CONVOLUTION = """
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+from cxrs_export.quantize import quantize_onnx
+
+kernel = numpy_helper.from_array(np.ones((2, 1, 3, 3), np.float32), "kernel")
+image, out = (
+    helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+    for name, shape in (("image", [1, 1, 8, 8]), ("out", [1, 2, 6, 6]))
+)
+graph = helper.make_graph([helper.make_node("Conv", ["image", "kernel"], ["out"])], "g", [image], [out], [kernel])
+model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+quantize_onnx(model.SerializeToString(), [np.ones((1, 1, 8, 8), np.uint8)] * 2)
+"""
+
+
+def test_quantizing_reports_nothing_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    environment = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
+    environment.update(HOME=str(tmp_path), XDG_CACHE_HOME=str(tmp_path / "cache"))
+    subprocess.run([sys.executable, "-c", QUANTIZE_ONE_CONVOLUTION], env=environment, check=True)
+    assert list(tmp_path.rglob("*")) == []
