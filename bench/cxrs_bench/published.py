@@ -6,11 +6,12 @@ Sensitivity, positive predictive value and accuracy follow from its counts; no A
 
 from __future__ import annotations
 
+import math
 from itertools import chain
 
 import numpy as np
 
-from cxrs_bench.evaluation import Evaluation
+from cxrs_bench.evaluation import Estimate, Evaluation
 from cxrs_bench.metrics import Figures, figures
 
 CONFUSION = ((48, 4), (7, 91))
@@ -44,9 +45,15 @@ def render_published(evaluation: Evaluation) -> str:
     rows = [f"{'Every image equal':<24}{'measured':>24}{'published':>12}  published within the interval"]
     for name, label in LABELS.items():
         estimate, value = measured[name], published[name]
-        within = "yes" if estimate.low <= value <= estimate.high else "no"
+        within = _within(estimate, value)
         rows.append(f"  {label:<22}{estimate!s:>24}{value:>12.3f}  {within}")
     return "\n".join((*rows, "", *_other_set(evaluation), *NOTES)) + "\n"
+
+
+def _within(estimate: Estimate, value: float) -> str:
+    if math.isnan(estimate.low):
+        return "n/a"
+    return "yes" if estimate.low <= value <= estimate.high else "no"
 
 
 def _other_set(evaluation: Evaluation) -> list[str]:

@@ -56,3 +56,10 @@ def test_an_interval_that_misses_the_published_figure_says_so() -> None:
     verdict = {line[2:24].strip(): line.split()[-1] for line in text.splitlines() if line.startswith("  ")}
     assert verdict["sensitivity, level 1"] == "no"
     assert verdict["sensitivity, level 2"] == "yes"
+
+
+def test_a_figure_that_is_undefined_lies_nowhere() -> None:
+    # Nothing is graded level 1, so its positive predictive value has no denominator.
+    text = render_published(evaluate(graded(((0, 52), (0, 98))), resamples=100))
+    (line,) = [line for line in text.splitlines() if line.startswith("  PPV, level 1")]
+    assert line.split()[-1] == "n/a"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -40,7 +41,14 @@ def map_in_processes(
         yield from _counted(map(function, items), len(items), what, report)
         return
     # Forking would copy the locks of threads, such as that of a progress bar, that are no more there.
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        # A terminal's Ctrl-C reaches every process. One that it ends amid the queue's lock would hang the others:
+        # this process alone ends the work, after the items that were begun.
+        initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_IGN),
+    )
     try:
         yield from _counted(pool.map(function, items), len(items), what, report)
     except BrokenProcessPool as error:

@@ -185,6 +185,31 @@ def test_finished_images_are_kept_and_missing_or_outdated_ones_made(ricord: Mini
     assert (made / "labels.csv").read_bytes() == labels
 
 
+def test_a_cut_image_and_one_of_a_changed_film_are_made_again(ricord: Miniature, made: Path) -> None:
+    whole = (made / "train" / A).read_bytes()
+    (made / "train" / A).write_bytes(whole[:-40])
+    provenance = read_provenance(made / "train" / B)
+    assert provenance is not None
+    (film,) = (path for path in ricord.download.rglob("*.dcm") if str(path).endswith(provenance.dicom))
+    os.utime(film, ns=(0, 0))
+    kept = (made / "train" / C).stat().st_mtime_ns
+    assert run(ricord, made, "--workers", "1").exit_code == 0
+    assert (made / "train" / A).read_bytes() == whole
+    again = read_provenance(made / "train" / B)
+    assert again is not None
+    assert again.stamp == (film.stat().st_size, 0)
+    assert (made / "train" / C).stat().st_mtime_ns == kept
+
+
+def test_an_image_that_no_film_stands_behind_any_more_goes(ricord: Miniature, made: Path) -> None:
+    former, strange = made / "train" / "former.png", made / "test" / "mine.png"
+    former.write_bytes((made / "train" / A).read_bytes())
+    Image.new("L", (64, 64)).save(strange)
+    assert run(ricord, made, "--workers", "1").exit_code == 0
+    assert not former.exists()
+    assert strange.exists()
+
+
 def test_an_interrupted_run_goes_on(
     ricord: Miniature, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

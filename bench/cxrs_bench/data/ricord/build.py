@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cxrs_bench.data.csv_text import csv_text
 from cxrs_bench.data.parallel import map_in_processes
-from cxrs_bench.data.ricord.images import Job, Prepared, Provenance, prepare_image
+from cxrs_bench.data.ricord.images import Job, Prepared, Provenance, prepare_image, read_provenance
 from cxrs_bench.data.ricord.plan import NOT_READ, Exclusion, Film, Plan
 from cxrs_bench.progress import Report
 from cxrs_edge.errors import DataError
@@ -55,6 +55,7 @@ def build(plan: Plan, output: Path, report: Report, workers: int | None = None) 
 def _build(plan: Plan, output: Path, report: Report, workers: int | None) -> Built:
     for split in SPLITS:
         (output / split).mkdir(parents=True, exist_ok=True)
+    (output / "labels.csv").unlink(missing_ok=True)  # until it is written again, the set isn't complete
     jobs = [Job(film, output / film.split / film.name) for film in plan.films]
     prepared = list(map_in_processes(prepare_image, jobs, "preparing images", report, workers))
     built = _sort_out(plan, prepared)
@@ -62,12 +63,22 @@ def _build(plan: Plan, output: Path, report: Report, workers: int | None) -> Bui
         raise DataError(
             f"{output}: no image could be made of {len(plan.films)} films; {_first_reason(built)}"
         )
+    _remove_former(output, built.made)
     for split in SPLITS:
         write_atomically(output / f"{split}_COVIDxSev.txt", _covidxsev(built.made, split).encode())
     write_atomically(output / "excluded.csv", _exclusions_csv(built.exclusions).encode())
     # Last, since it is what makes the folder a labelled set.
     write_atomically(output / "labels.csv", _labels_csv(built.made).encode())
     return built
+
+
+def _remove_former(output: Path, made: Iterable[Made]) -> None:
+    """Remove images that an earlier run made and this one did not: who reads the folder would take them in."""
+    current = {output / one.film.split / one.film.name for one in made}
+    for split in SPLITS:
+        for image in set((output / split).glob("*.png")) - current:
+            if read_provenance(image) is not None:
+                image.unlink()
 
 
 def _sort_out(plan: Plan, prepared: Sequence[Prepared]) -> Built:

@@ -29,9 +29,13 @@ PROVENANCE = "cxrs-edge"
 
 @dataclass(frozen=True)
 class Provenance:
-    """How an image was made, and what its DICOM file tells of the patient: `age` as ``061Y``, `sex` as M, F, O."""
+    """How an image was made, and what its DICOM file tells of the patient: `age` as ``061Y``, `sex` as M, F, O.
+
+    `stamp` is the DICOM file's size in bytes and its time of change in nanoseconds.
+    """
 
     dicom: str
+    stamp: tuple[int, int]
     box: Box | None
     recipe: int
     view: str
@@ -57,8 +61,9 @@ class Job:
 
 def prepare_image(job: Job) -> Prepared:
     """Make the image unless it is already there, made from the same file with the same box and recipe."""
-    made = read_provenance(job.image)
-    if made and (made.dicom, made.box, made.recipe) == (job.film.where, job.film.box, RECIPE):
+    made, film = read_provenance(job.image), job.film
+    now = (film.where, _stamp(film.dicom), film.box, RECIPE)
+    if made and (made.dicom, made.stamp, made.box, made.recipe) == now:
         return Prepared(made)
     try:
         return Prepared(_make(job))
@@ -67,13 +72,24 @@ def prepare_image(job: Job) -> Prepared:
 
 
 def read_provenance(image: Path) -> Provenance | None:
-    """The provenance inside a PNG of ours; None if there is no such file or it is something else."""
+    """The provenance inside a PNG of ours; None if there is no such file, or it is damaged or something else."""
     try:
         with Image.open(image, formats=["PNG"]) as png:
+            png.load()
             told = json.loads(png.info[PROVENANCE])
-            return Provenance(**{**told, "box": tuple(told["box"]) if told["box"] else None})
-    except (OSError, KeyError, TypeError, ValueError):
+            box = tuple(told["box"]) if told["box"] else None
+            return Provenance(**{**told, "stamp": tuple(told["stamp"]), "box": box})
+    except (OSError, KeyError, TypeError, ValueError, SyntaxError):  # the last is Pillow's for a broken PNG
         return None
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    """Size and time of change; zeros for a file that isn't there, which reading it will tell."""
+    try:
+        status = file.stat()
+    except OSError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
 
 
 def _make(job: Job) -> Provenance:
@@ -88,9 +104,10 @@ def _make(job: Job) -> Provenance:
         told.update(view=view, age=word(dataset, "PatientAge"), sex=word(dataset, "PatientSex"))
         return ()
 
+    stamp = _stamp(film.dicom)  # before it is read: a change meanwhile is then noticed the next time
     image = read_dicom(read_file(film.dicom), name=film.where, accept=accept, stretch=True)
     pixels = image.pixels.astype(np.uint8, copy=False)
-    provenance = Provenance(film.where, film.box, RECIPE, **told)
+    provenance = Provenance(film.where, stamp, film.box, RECIPE, **told)
     text = PngImagePlugin.PngInfo()
     text.add_text(PROVENANCE, json.dumps(asdict(provenance)))
     png = io.BytesIO()
