@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
-_CODE_STRING = re.compile(r"[A-Z0-9 _]{1,16}")
+_STANDARD = """
+CR DX RG DR CT MR MG US NM PT XA RF OT SC SR PR KO IO PX ES GM SM XC HD ECG RTIMAGE
+MONOCHROME1 MONOCHROME2 RGB PALETTE COLOR YBR_FULL YBR_FULL_422 YBR_RCT YBR_ICT ARGB CMYK
+AP PA LL RL LLD RLD LLO RLO LAO RAO LPO RPO LAT LATERAL OBLIQUE AXIAL DECUBITUS LORDOTIC FRONTAL ML MLO CC SWIMMERS
+LEFT RIGHT SUPINE ERECT PORTABLE VIEW AND
+CHEST THORAX LUNG RIBS RIB STERNUM CLAVICLE SHOULDER SCAPULA ABDOMEN PELVIS HIP SPINE CSPINE TSPINE LSPINE SSPINE
+SKULL HEAD NECK JAW ZYGOMA ARM ELBOW FOREARM WRIST HAND FINGER FEMUR LEG KNEE TIBIA FIBULA ANKLE FOOT TOE HEEL
+BREAST HEART EXTREMITY COCCYX SACRUM WHOLEBODY BODY WHOLE
+"""
+"""Modalities, photometric interpretations, views, body parts: PS3.3 C.7.3.1.1.1, C.7.6.3.1.2, C.8.11.5; PS3.16 L."""
+_CODES = frozenset(_STANDARD.split())
+"""What messages may repeat. Anything else that stands in a field for codes may have been typed in: a name, say."""
 _MAX_SEQUENCE_BYTES = 4_000_000
 """Dozens of lookup tables; pydicom needs seconds for the half million empty items that fit in as well."""
 
@@ -17,8 +27,8 @@ _MAX_SEQUENCE_BYTES = 4_000_000
 class Refusal(Exception):
     """What is wrong, what was expected and the fix; the reader puts the file's name in front.
 
-    Never holds free text of the file, because that may name the patient: only code strings, numbers and the
-    standard's own names.
+    Never holds free text of the file, because that may name the patient: only the standard's own codes
+    and names, and numbers.
     """
 
 
@@ -36,8 +46,8 @@ def word(dataset: Dataset, keyword: str) -> str:
 
 
 def shown(code: str) -> str:
-    """A code string as a message may show it: what isn't one by PS3.5 is not repeated."""
-    return code if _CODE_STRING.fullmatch(code) else "(not a code string)"
+    """A code as a message may show it: what isn't one of the standard's own is not repeated."""
+    return code if _CODES.issuperset(code.split()) else "(not a standard code)"
 
 
 def uid_name(value: str) -> str:

@@ -185,7 +185,7 @@ def test_a_refusal_gives_its_reason(attributes: dict[str, Any], reason: str) -> 
 
 def test_a_view_that_is_no_code_is_not_repeated() -> None:
     message = refusal(chest_xray(ViewPosition="of Ephemeral N."))
-    assert message == "scan: view not known (ViewPosition (not a code string))" + VIEWS
+    assert message == "scan: view not known (ViewPosition (not a standard code))" + VIEWS
 
 
 @pytest.mark.parametrize(
@@ -278,3 +278,11 @@ def test_the_document_has_every_message() -> None:
     shown -= {reason for reason in shown if "RL)" in reason or "LATERAL)" in reason or "Text SR" in reason}
     shown -= {reason for reason in shown if reason.startswith("Rescale Slope") and "Slope 0" not in reason}
     assert shown <= rows
+
+
+@pytest.mark.parametrize("keyword", ["BodyPartExamined", "ViewPosition", "Modality"])
+@pytest.mark.parametrize("typed", ["MUSTERMANN HANS", "4711", "Mustermann", "HAND MUSTERMANN"])
+def test_what_somebody_typed_into_a_field_for_codes_is_not_repeated(keyword: str, typed: str) -> None:
+    message = refusal(chest_xray(**{keyword: typed}))
+    assert "(not a standard code)" in message
+    assert not any(word in message.upper() for word in ("MUSTERMANN", "HANS", "4711"))
