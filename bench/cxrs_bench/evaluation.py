@@ -220,7 +220,7 @@ def _estimates(
     blocks = [measure(weights * times) for times in draws]
     return Figures(
         *(
-            _estimate(float(value), np.concatenate(samples))
+            estimate(float(value), np.concatenate(samples))
             for value, *samples in zip(measure(weights), *blocks, strict=True)
         )
     )
@@ -238,7 +238,8 @@ def _times_drawn(patient_of_image: IntArray, resamples: int, seed: int) -> Itera
         yield times[:, patient_of_image].astype(np.float64)
 
 
-def _estimate(value: float, samples: FloatArray) -> Estimate:
+def estimate(value: float, samples: FloatArray) -> Estimate:
+    """A figure with the percentile interval of its resamples, of which undefined ones are NaN."""
     defined = samples[~np.isnan(samples)]
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(defined, [tail, 1 - tail]) if defined.size else (np.nan, np.nan)

@@ -57,9 +57,9 @@ def load_model(path: Path) -> tuple[keras.Model, Provenance]:
     Raises `ModelError` for anything that isn't a Keras model from an image to two probabilities.
     """
     model, provenance = load_network(path)
-    made = model.output_shape
-    if made != (None, 2) or model.output_names != ["probabilities"]:
-        raise ModelError(f"{path}: outputs {model.output_names} {made}; expected 'probabilities' (None, 2)")
+    made = dict(zip(model.output_names, (tuple(tensor.shape) for tensor in model.outputs), strict=True))
+    if made.get("probabilities") != (None, 2):
+        raise ModelError(f"{path}: outputs {made}; expected 'probabilities' (None, 2)")
     return model, provenance
 
 
@@ -72,6 +72,8 @@ def load_network(path: Path) -> tuple[keras.Model, Provenance]:
     if not path.is_file():
         raise ModelError(f"{path}: no such file; expected a .keras model written by: cxrs-edge train")
     try:
+        import cxrs_export.severity_network  # noqa: F401  Registers its layers.
+
         # First, because it takes nothing but a zip, and Keras would try its older formats.
         provenance = _read_provenance(path)
         # safe_mode refuses files that carry code to run.

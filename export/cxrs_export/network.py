@@ -69,7 +69,7 @@ def build_network(
     """
     import keras
 
-    image, features = _backbone(size, channels, widths)
+    image, features = backbone(size, channels, widths)
     x = _head(features, head)
     return keras.Model(image, keras.layers.Softmax(name="probabilities")(x), name=name)
 
@@ -83,7 +83,7 @@ def build_finding_network(*, size: int, channels: int = 3, classes: int) -> kera
     """
     import keras
 
-    image, features = _backbone(size, channels, CXR_S_WIDTHS)
+    image, features = backbone(size, channels, CXR_S_WIDTHS)
     x = keras.layers.GlobalAveragePooling2D(name="gap")(features)
     return keras.Model(image, keras.layers.Dense(classes, name="finding_logits")(x), name="cxrs-pretraining")
 
@@ -93,7 +93,18 @@ def is_backbone(layer: keras.layers.Layer) -> bool:
     return bool(layer.name.startswith(("stem", "stage")))
 
 
-def _backbone(size: int, channels: int, widths: Widths) -> tuple[Any, Any]:
+def freeze_stages(model: keras.Model, stages: int) -> None:
+    """Keep the weights of the first `stages` stages, the stem with them, as they are; 0 freezes nothing.
+
+    Their batch norms then use the statistics that they have, so those must have been trained.
+    """
+    frozen = ("stem", *(f"stage{stage}" for stage in range(1, stages + 1))) if stages else ()
+    for layer in model.layers:
+        if layer.name.startswith(tuple(frozen)):
+            layer.trainable = False
+
+
+def backbone(size: int, channels: int, widths: Widths) -> tuple[Any, Any]:
     """The image and the last feature map, N x size/32 x size/32 x 2048."""
     import keras
 
