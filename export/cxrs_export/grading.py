@@ -52,13 +52,12 @@ def _file_levels(model: Path, rows: LabelledSet, engine: str, threads: int | Non
 
 
 def _keras_levels(model: Path, rows: LabelledSet) -> Iterator[float]:
-    from cxrs_export.keras_file import load_model
+    from cxrs_export.keras_file import infer, load_model
 
     network, provenance = load_model(model)
     spec = provenance.input
     for row in rows:
         image = read_image(read_file(row.path), name=str(row.path), at_least=pixels_needed(spec))
-        pixels = prepare(image, spec).astype(np.float32)
-        level1, level2 = np.asarray(network.predict_on_batch(pixels), np.float64)[0]
+        level1, level2 = infer(network, prepare(image, spec))["probabilities"][0].astype(np.float64)
         margin = math.log(max(level2, 1e-7) / max(level1, 1e-7)) / provenance.temperature
         yield 1 / (1 + math.exp(-margin))

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cxrs_edge.errors import ModelError
 from cxrs_edge.extras import import_extra
-from cxrs_edge.prepare import RESIZE_FILTERS, InputSpec
+from cxrs_edge.prepare import RESIZE_FILTERS, InputSpec, Pixels
 
 if TYPE_CHECKING:
     import keras
@@ -61,6 +62,13 @@ def load_model(path: Path) -> tuple[keras.Model, Provenance]:
     if made.get("probabilities") != (None, 2):
         raise ModelError(f"{path}: outputs {made}; expected 'probabilities' (None, 2)")
     return model, provenance
+
+
+def infer(model: keras.Model, pixels: Pixels) -> dict[str, NDArray[np.float32]]:
+    """What the network says of prepared pixels (uint8, 1 x H x W x C), by the names of its outputs."""
+    outputs = model.predict_on_batch(pixels.astype(np.float32))
+    named = outputs if isinstance(outputs, dict) else {model.output_names[0]: outputs}
+    return {name: np.asarray(output) for name, output in named.items()}
 
 
 def load_network(path: Path) -> tuple[keras.Model, Provenance]:

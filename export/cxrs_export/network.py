@@ -10,6 +10,7 @@ convolution is followed by batch normalization and ReLU.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
     import keras
 
 Head = Literal["gap", "flatten"]
+
+OUTPUTS: Mapping[str, str] = {
+    "probabilities": "probability of each level, in the order of labels",
+    "zones": "probability of any opacity in zones a to f (right lung upper, middle, lower; left lung likewise)",
+    "extents": "geographic and opacity extent, 0 to 8, both lungs added up",
+    "evidence": "what each cell of the last feature map adds to the logit of level 2 minus that of level 1",
+}
 
 STEM_CHANNELS = 48
 STAGE_CHANNELS = (160, 328, 640, 2048)

@@ -6,7 +6,6 @@ module registers its layers with Keras, which a file of such a network needs to 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -16,12 +15,6 @@ from keras import ops
 from cxrs_bench.readings import LARGEST_EXTENT
 from cxrs_export.network import CXR_S_WIDTHS, Widths, backbone
 
-OUTPUTS: Mapping[str, str] = {
-    "probabilities": "probability of each level, in the order of labels",
-    "zones": "probability of any opacity in zones a to f (right lung upper, middle, lower; left lung likewise)",
-    "extents": "geographic and opacity extent, 0 to 8, both lungs added up",
-    "evidence": "what each cell of the last feature map adds to the logit of level 2 minus that of level 1",
-}
 FIRST_CENTRES = ((0.32, 0.30), (0.52, 0.27), (0.72, 0.25))
 """Down and across, shares of the side: about where the right lung's zones lie in a film."""
 FIRST_SPREAD = 0.15
@@ -72,14 +65,14 @@ class Evidence(keras.layers.Layer):
 def build_severity_network(
     *, size: int = 480, channels: int = 3, widths: Widths = CXR_S_WIDTHS, name: str = "cxrs"
 ) -> keras.Model:
-    """Build COVID-Net CXR-S with the heads of `OUTPUTS`; random weights.
+    """Build COVID-Net CXR-S with the heads of `cxrs_export.network.OUTPUTS`; random weights.
 
     The level is told as by `cxrs_export.network.build_network`; pooling and the dense layer have changed places
     (both are linear), so that the dense layer's values at each cell are the evidence.
 
     Returns
     -------
-    keras.Model from ``image`` (float32, N x size x size x channels, 0..255) to the dict of `OUTPUTS`, float32:
+    keras.Model from ``image`` (float32, N x size x size x channels, 0..255) to the dict of those outputs, float32:
     N x 2, N x 6, N x 2, N x size/32 x size/32.
     """
     layers = keras.layers
