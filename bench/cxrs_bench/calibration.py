@@ -91,11 +91,6 @@ class Conformal:
         """Whether level 1, and whether level 2, is in the set of each image; bool, N and N."""
         return 1 - level2 >= self.level1, level2 >= self.level2
 
-    def certain(self, level2: FloatArray) -> FloatArray:
-        """Whether exactly one level is possible; bool, N."""
-        one, two = self.possible(level2)
-        return np.asarray(one != two)
-
 
 def fit_conformal(level2: FloatArray, levels: IntArray, error_rate: float) -> Conformal:
     """Thresholds from calibrated probabilities of images that the network was not trained on.

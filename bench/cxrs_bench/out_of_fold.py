@@ -133,10 +133,11 @@ def outcomes(of: Judged, decision: Decision) -> Outcomes:
     level2 = level2_probability(of.margins, decision.temperature)
     clear = (of.zones < decision.level0).all(axis=1)
     one, two = decision.conformal.possible(level2)
+    likelier2 = level2 >= 0.5
     return Outcomes(
         level2=level2,
-        levels=np.where(clear, 0, np.where(level2 >= 0.5, 2, 1)),
-        certain=clear | (one != two),
+        levels=np.where(clear, 0, np.where(likelier2, 2, 1)),
+        certain=clear | ((one != two) & (two == likelier2)),
         possible1=one,
         possible2=two,
     )

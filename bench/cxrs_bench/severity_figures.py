@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,12 +28,20 @@ class Figure:
         return {"name": self.name, "images": self.images, **self.estimate.to_json()}
 
 
-def severity_figures(of: Judged, *, resamples: int = 1000, seed: int = 0) -> list[Figure]:
-    """All figures that the set's labels allow; those without any image are left out."""
+def severity_figures(
+    of: Judged, *, others: Mapping[str, FloatArray] | None = None, resamples: int = 1000, seed: int = 0
+) -> list[Figure]:
+    """All figures that the set's labels allow; those without any image are left out.
+
+    Parameters
+    ----------
+    others : margins of the same images by other means, by name; their AUC stands beside the network's.
+    """
     found = cross_fitted(of)
+    planned = [*_plan(of, found), *_others(of, others or {})]
     return [
         Figure(name, int(chosen.sum()), _interval(statistic, of, chosen, resamples, seed))
-        for name, chosen, statistic in _plan(of, found)
+        for name, chosen, statistic in planned
         if chosen.any()
     ]
 
@@ -66,7 +74,7 @@ def _plan(of: Judged, found: Outcomes) -> Iterator[Planned]:
 
 def _of_level(of: Judged, found: Outcomes) -> Iterator[Planned]:
     levels, weights = of.levels, patient_weights(of.patients)
-    brixia = np.array([row.readings.senior is not None for row in of.rows])
+    sources = np.array([row.source for row in of.rows])
 
     def area(i: IntArray) -> float:
         return _area(levels[i], found.level2[i])
@@ -74,7 +82,7 @@ def _of_level(of: Judged, found: Outcomes) -> Iterator[Planned]:
     def area_by_patient(i: IntArray) -> float:
         return _area(levels[i], found.level2[i], weights[i])
 
-    for name, chosen in (("all", levels > 0), ("Brixia-labelled", (levels > 0) & brixia)):
+    for name, chosen in _graded(of):
         yield f"AUC, level 1 v 2, {name}", chosen, area
         yield f"the same, every patient equal, {name}", chosen, area_by_patient
         yield (
@@ -82,6 +90,30 @@ def _of_level(of: Judged, found: Outcomes) -> Iterator[Planned]:
             chosen,
             lambda i: _balanced(levels[i], np.where(found.level2[i] >= 0.5, 2, 1)),
         )
+    yield (
+        "AUC, level 1 v 2, pairs of one source only",
+        levels > 0,
+        lambda i: _area_within(levels[i], found.level2[i], sources[i]),
+    )
+
+
+def _others(of: Judged, others: Mapping[str, FloatArray]) -> Iterator[Planned]:
+    levels = of.levels
+    ours = 1 / (1 + np.exp(-of.margins))
+    for who, margins in others.items():
+        theirs = 1 / (1 + np.exp(-margins))
+        for name, chosen in _graded(of):
+            yield f"AUC, level 1 v 2, {name}, {who}", chosen, lambda i, p=theirs: _area(levels[i], p[i])
+            yield (
+                f"network minus that, paired, {name}",
+                chosen,
+                lambda i, p=theirs: _area(levels[i], ours[i]) - _area(levels[i], p[i]),
+            )
+
+
+def _graded(of: Judged) -> tuple[tuple[str, Any], ...]:
+    brixia = np.array([row.readings.senior is not None for row in of.rows])
+    return ("all", of.levels > 0), ("Brixia-labelled", (of.levels > 0) & brixia)
 
 
 def _beside_junior(of: Judged, found: Outcomes) -> Iterator[Planned]:
@@ -156,6 +188,16 @@ def _interval(
 
 def _area(levels: IntArray, level2: FloatArray, weights: FloatArray | None = None) -> float:
     return float(auc(levels, level2, weights=weights))
+
+
+def _area_within(levels: IntArray, level2: FloatArray, groups: Any) -> float:
+    """Share of pairs from one group in which level 2 has the higher probability."""
+    areas, pairs = [], []
+    for group in np.unique(groups):
+        mine = groups == group
+        pairs.append(float((levels[mine] == 1).sum() * (levels[mine] == 2).sum()))
+        areas.append(_area(levels[mine], level2[mine]) if pairs[-1] else 0.0)
+    return weighted_mean(np.array(areas), np.array(pairs))
 
 
 def _balanced(truth: IntArray, told: IntArray) -> float:

@@ -29,9 +29,16 @@ FILE = click.Path(path_type=Path)
 @click.option("--config", "config_file", type=FILE, required=True, help="TOML file, the recipe.")
 @click.option("--init", type=FILE, help="Keras model, or folder of a cross-validation, that folds start from.")
 @click.option("--images", type=FILE, help="Folder of the images, if not beside the list.")
+@click.option("--masked", is_flag=True, help="Also judge with the borders masked.")
 @click.option("--resamples", type=click.IntRange(100), default=1000, show_default=True)
 def crossval(
-    data: Path, run: Path, config_file: Path, init: Path | None, images: Path | None, resamples: int
+    data: Path,
+    run: Path,
+    config_file: Path,
+    init: Path | None,
+    images: Path | None,
+    masked: bool,
+    resamples: int,
 ) -> None:
     """Train the recipe once without each fold of DATA's train split, and judge all on what they did not see.
 
@@ -40,15 +47,19 @@ def crossval(
     """
     from cxrs_bench.out_of_fold import fit_decision
     from cxrs_bench.severity_figures import render_figures, severity_figures
+    from cxrs_bench.shortcuts import shortcut_margins
 
     config = read_config(config_file)
     rows = without_no_derivatives(in_split(read_labelled(data, images=images), "train"))
     import_extra("keras", "export")
-    from cxrs_export.crossval import cross_validate
+    from cxrs_export.crossval import cross_validate, margins_with_masked_borders
 
     with progress() as report:
         found = cross_validate(rows, config, run, init=init, report=report, on_epoch=_tell)
-    figures = severity_figures(found, resamples=resamples)
+    others = {"by source, view and shape alone": shortcut_margins(found.rows)}
+    if masked:
+        others["by the network with borders masked"] = margins_with_masked_borders(found, run, config)
+    figures = severity_figures(found, others=others, resamples=resamples)
     click.echo(render_figures(figures))
     write_atomically(run / "figures.json", _json([figure.to_json() for figure in figures]))
     write_atomically(run / "decision.json", _json(asdict(fit_decision(found))))

@@ -6,14 +6,25 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cxrs_bench.labelled import LabelledSet
+from cxrs_bench.metrics import FloatArray
 from cxrs_bench.out_of_fold import Judged, judged
 from cxrs_bench.progress import Report
 from cxrs_bench.severity_predictions import read_severity_predictions
 from cxrs_edge.errors import TrainingError
+from cxrs_export.batches import load_planes
+from cxrs_export.keras_file import load_model
 from cxrs_export.run_folder import HELD_OUT, MODEL, EpochResult
+from cxrs_export.severity_network import logits_model
+from cxrs_export.severity_task import predict_logits
 from cxrs_export.train_config import TrainConfig
 from cxrs_export.training import train
+
+MASKED = 0.08
+"""Of the side, at each edge: markers, letters and frames lie there."""
 
 
 def cross_validate(
@@ -60,6 +71,26 @@ def read_out_of_fold(rows: LabelledSet, run: Path) -> Judged:
     folds = sorted({row.fold for row in rows} - {-1})
     files = [fold_folder(run, fold) / HELD_OUT for fold in folds]
     return judged(rows, [p for file in files for p in read_severity_predictions(file)])
+
+
+def margins_with_masked_borders(of: Judged, run: Path, config: TrainConfig) -> FloatArray:
+    """Margins (N) of the same networks when `MASKED` of the side is plain gray at each edge of what they see."""
+    margins = np.zeros(len(of.rows))
+    for fold in np.unique(of.folds):
+        mine = np.flatnonzero(of.folds == fold)
+        planes = load_planes([of.rows[number].path for number in mine], config.input_spec)
+        network, _ = load_model(fold_folder(run, int(fold)) / MODEL)
+        level = predict_logits(logits_model(network), mask_borders(planes), config)["level"]
+        margins[mine] = level[:, 1] - level[:, 0]
+    return margins
+
+
+def mask_borders(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Each image's edges in its mean gray; N x H x H in and out."""
+    edge = round(MASKED * planes.shape[1])
+    masked = np.broadcast_to(planes.mean(axis=(1, 2), keepdims=True), planes.shape).astype(np.uint8)
+    masked[:, edge:-edge, edge:-edge] = planes[:, edge:-edge, edge:-edge]
+    return masked
 
 
 def fold_folder(run: Path, fold: int) -> Path:

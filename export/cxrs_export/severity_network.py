@@ -1,6 +1,6 @@
 """The network with all that it tells of an X-ray: level, six zones, two extents and the evidence for the level.
 
-Every head is linear in the last feature map, so that each answer can be traced to places (ADR 0012). Importing this
+Every head is linear in the last feature map, so that each answer can be traced to places (ADR 0014). Importing this
 module registers its layers with Keras, which a file of such a network needs to be read.
 """
 

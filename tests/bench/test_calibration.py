@@ -62,14 +62,6 @@ def test_too_few_images_leave_a_level_always_possible() -> None:
     assert two.all()
 
 
-def test_certain_means_exactly_one_level() -> None:
-    rule = Conformal(0.1, level1=0.4, level2=0.7)
-    # Level 2's probability: only level 1, neither, only level 2, and on both thresholds level 1 alone.
-    assert rule.certain(np.array([0.2, 0.65, 0.7, 0.6])).tolist() == [True, False, True, True]
-    both = Conformal(0.1, level1=0.3, level2=0.4)
-    assert both.certain(np.array([0.5])).tolist() == [False]
-
-
 @given(st.integers(0, 1000), st.integers(30, 200), st.floats(0.05, 0.3))
 @settings(max_examples=30, deadline=None)
 def test_of_the_fitted_images_no_more_than_the_error_rate_fall_out(seed: int, count: int, rate: float) -> None:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from cxrs_bench.labelled import LabelledImage
-from cxrs_bench.out_of_fold import Judged, cross_fitted, fit_decision, judged, outcomes
+from cxrs_bench.calibration import Conformal
+from cxrs_bench.out_of_fold import Decision, Judged, cross_fitted, fit_decision, judged, outcomes
 from cxrs_bench.readings import Readings
 from cxrs_bench.severity_figures import Figure, reader_levels, render_figures, severity_figures
 from cxrs_bench.severity_predictions import SeverityPrediction
@@ -95,6 +96,17 @@ def test_level0_needs_every_zone_below_the_threshold(perfect: Judged) -> None:
     decision = fit_decision(perfect)
     assert decision.level0 == pytest.approx(0.51)
     assert outcomes(perfect, decision).levels.tolist() == [0, 0, 1, 1, 2, 2, 1, 2]
+
+
+def test_graded_means_that_the_likelier_level_alone_is_possible() -> None:
+    # Level 2's probability against thresholds 0.4 and 0.7: only level 1; neither; only level 2; level 1 alone on its
+    # threshold though level 2 is likelier.
+    level2 = np.array([0.2, 0.65, 0.7, 0.6])
+    of = Judged((ROWS[2],) * 4, np.log(level2 / (1 - level2)), np.ones((4, 6)), np.zeros((4, 2)))
+    rule = Decision(1.0, 0.1, Conformal(0.1, level1=0.4 - 1e-9, level2=0.7 - 1e-9))
+    assert outcomes(of, rule).certain.tolist() == [True, False, True, False]
+    both = Decision(1.0, 0.1, Conformal(0.1, level1=0.3, level2=0.3))
+    assert outcomes(of, both).certain.tolist() == [True, False, False, False]
 
 
 def test_each_fold_is_decided_by_the_others() -> None:

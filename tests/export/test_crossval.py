@@ -12,7 +12,7 @@ from cxrs_export.cli_crossval import crossval
 from cxrs_export.keras_file import load_model
 from cxrs_export.train_config import Tasks, TrainConfig, read_config, write_config
 
-RECIPE = TrainConfig(size=32, batch=4, epochs=1, learning_rate=1e-3, tasks=Tasks(zones=1, extents=1, weak=0.5))
+RECIPE = TrainConfig(size=64, batch=4, epochs=1, learning_rate=1e-3, tasks=Tasks(zones=1, extents=1, weak=0.5))
 
 
 @pytest.fixture(scope="module")

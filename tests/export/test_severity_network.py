@@ -132,7 +132,7 @@ def test_exported_files_answer_alike_on_every_engine(network: keras.Model, tmp_p
     from cxrs_edge.prepare import InputSpec
 
     images = tuple(pixels(seed) for seed in range(8))
-    some = RepresentativeSet(images, "noise", tuple("abcdefgh"))
+    some = RepresentativeSet(tuple("abcdefgh"), images, "noise")
     anything = Limits(int8_difference=1, int8_flips=1)
     export_files(
         network, Provenance(InputSpec(size=SIZE)), ExportPlan("m", some, some, limits=anything), tmp_path
