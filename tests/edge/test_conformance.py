@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_models import ALL_OUTPUTS
+from tiny_models import ALL_OUTPUTS, FULL
 
 from cxrs_edge.engines import Engine
 from cxrs_edge.engines.preference import by_preference
@@ -136,9 +136,6 @@ def test_only_what_the_card_names_is_returned(entry, write_model):
     assert set(opened(entry, write_model(entry.kind)).infer(some_pixels())) == {"probabilities"}
 
 
-MORE = {"graph": {"size": 64, "more": True}, "card": {"size": 64, "outputs": ALL_OUTPUTS}}
-
-
 def uneven_pixels() -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Four squares of which each has another mean, so that a turned or flipped evidence shows."""
     pixels = some_pixels(size=64)
@@ -148,7 +145,7 @@ def uneven_pixels() -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 def test_every_output_is_what_its_formula_says(entry, write_model, expected_outputs):
-    found = opened(entry, write_model(entry.kind, **MORE)).infer(uneven_pixels())
+    found = opened(entry, write_model(entry.kind, **FULL)).infer(uneven_pixels())
     expected = expected_outputs(uneven_pixels())
     assert set(found) == set(expected) == set(ALL_OUTPUTS)
     for name, values in expected.items():
@@ -161,8 +158,8 @@ def test_every_output_is_what_its_formula_says(entry, write_model, expected_outp
 def test_each_integer_output_has_its_own_scale(entry, write_model, expected_outputs):
     if entry.kind != "tflite":
         pytest.skip("ONNX files are quantized between the layers, never at their outputs")
-    graph = MORE["graph"] | {"output_type": "int8", "output_zero": -128}
-    found = opened(entry, write_model("tflite", graph, MORE["card"])).infer(uneven_pixels())
+    graph = FULL["graph"] | {"output_type": "int8", "output_zero": -128}
+    found = opened(entry, write_model("tflite", graph, FULL["card"])).infer(uneven_pixels())
     for name, values in expected_outputs(uneven_pixels()).items():
         assert found[name].dtype == np.float32
         # Half a step of extents, the coarsest, and what the arithmetic before it adds.
@@ -170,7 +167,7 @@ def test_each_integer_output_has_its_own_scale(entry, write_model, expected_outp
 
 
 def test_outputs_stay_as_they_were_given(entry, write_model):
-    engine = opened(entry, write_model(entry.kind, **MORE))
+    engine = opened(entry, write_model(entry.kind, **FULL))
     first = engine.infer(uneven_pixels())
     kept = {name: values.copy() for name, values in first.items()}
     engine.infer(np.zeros_like(uneven_pixels()))
@@ -180,7 +177,7 @@ def test_outputs_stay_as_they_were_given(entry, write_model):
 
 def test_what_the_card_leaves_out_is_not_returned(entry, write_model):
     card = {"size": 64, "outputs": {"extents": "the extents", "probabilities": "of both levels"}}
-    found = opened(entry, write_model(entry.kind, MORE["graph"], card)).infer(uneven_pixels())
+    found = opened(entry, write_model(entry.kind, FULL["graph"], card)).infer(uneven_pixels())
     assert set(found) == {"extents", "probabilities"}
 
 
@@ -193,7 +190,7 @@ def test_what_the_card_leaves_out_is_not_returned(entry, write_model):
     ],
 )
 def test_an_output_of_another_shape_is_refused(entry, write_model, graph, field):
-    path = write_model(entry.kind, MORE["graph"] | graph, MORE["card"])
+    path = write_model(entry.kind, FULL["graph"] | graph, FULL["card"])
     with pytest.raises(ModelError) as caught:
         opened(entry, path)
     assert str(caught.value) == f"{path}: card field {field}; export the model again"
@@ -211,7 +208,7 @@ def test_an_output_of_another_shape_is_refused(entry, write_model, graph, field)
     ],
 )
 def test_an_output_that_is_none_gives_no_grade(entry, write_model, graph, message):
-    file = read_model_file(write_model(entry.kind, MORE["graph"] | graph, MORE["card"]))
+    file = read_model_file(write_model(entry.kind, FULL["graph"] | graph, FULL["card"]))
     outputs = open_package(file, entry, entry.require_package(), 1).infer(
         np.full((1, 64, 64, 3), 100, np.uint8)
     )

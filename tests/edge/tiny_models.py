@@ -25,6 +25,11 @@ EXTENT_SLOPES = (8.0, 2.0)
 INT8_OUTPUTS = {"zones": (1 / 256, -128), "extents": (8 / 255, -128), "evidence": (3 / 255, 127)}
 """Scale and zero point."""
 ALL_OUTPUTS = {name: f"the {name}" for name in ("probabilities", "zones", "extents", "evidence")}
+FULL: dict[str, dict[str, Any]] = {
+    "graph": {"size": 64, "more": True},
+    "card": {"size": 64, "outputs": ALL_OUTPUTS},
+}
+"""Options of `write_model` for a tiny model with every output."""
 
 
 @dataclass(frozen=True)
