@@ -176,15 +176,24 @@ def _parse_calibration(read: _Fields) -> Calibration:
     return Calibration(temperature=read.number("temperature", 1e-3, 1e3), fitted=read.text("fitted"))
 
 
+def parse_decision(values: Any, *, name: str) -> DecisionRule:
+    """Check a decision rule by itself, as a Keras model's provenance holds it; raises `ModelError`."""
+    return _decision_rule(_Fields(values, name, "decision."))
+
+
 def _parse_decision(read: _Fields) -> DecisionRule | None:
     if read.value("decision") is None:  # as in every card of before there was one
         return None
     rule = read.fields("decision")
-    level0 = rule.nullable("level0", lambda key: rule.number(key, 0.0, 1.0))
-    if level0 is not None and "zones" not in _parse_outputs(read):
+    found = _decision_rule(rule)
+    if found.level0 is not None and "zones" not in _parse_outputs(read):
         raise rule.wrong("level0", "null in the card of a model without the output zones")
+    return found
+
+
+def _decision_rule(rule: _Fields) -> DecisionRule:
     return DecisionRule(
-        level0,
+        rule.nullable("level0", lambda key: rule.number(key, 0.0, 1.0)),
         rule.nullable("uncertain", lambda key: _parse_conformal(rule.fields(key))),
         rule.text("fitted"),
     )

@@ -167,13 +167,10 @@ def _apply(rule: DecisionRule, likelier: Decision) -> Decision:
 def _apply_conformal(rule: Conformal, likelier: Decision) -> Decision:
     thresholds = {1: rule.level1, 2: rule.level2}
     held = [level for level, least in thresholds.items() if likelier.probabilities[f"level{level}"] >= least]
-    at = f"at an error rate of {_percent(rule.error_rate)}"
-    if len(held) != 1:
-        return replace(likelier, outcome="uncertain", notes=(f"can't tell level 1 from level 2 {at}",))
     if held == [likelier.level]:
         return likelier
-    note = f"level {held[0]}, though level {likelier.level} is likelier: it alone reaches its threshold {at}"
-    return replace(likelier, level=held[0], notes=(note,))
+    note = f"can't tell level 1 from level 2 at an error rate of {_percent(rule.error_rate)}"
+    return replace(likelier, outcome="uncertain", notes=(note,))
 
 
 def _percent(share: float) -> str:

@@ -153,6 +153,7 @@ def _card(
         base_bytes=0,
         sha256="",
         calibration=Calibration(provenance.temperature, provenance.temperature_fitted),
+        decision=provenance.decision,
         training=provenance.training,
         quantization=quantization,
         accuracy=plan.accuracy or {},

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrs_edge.card import DecisionRule, parse_decision
 from cxrs_edge.errors import ModelError
 from cxrs_edge.extras import import_extra
 from cxrs_edge.prepare import RESIZE_FILTERS, InputSpec, Pixels
@@ -34,6 +35,7 @@ class Provenance:
     training: Mapping[str, Any] = field(default_factory=dict)
     temperature: float = 1.0
     temperature_fitted: str = "not fitted"
+    decision: DecisionRule | None = None
 
 
 def package_versions() -> dict[str, str]:
@@ -109,7 +111,14 @@ def _read_provenance(path: Path) -> Provenance | None:
         if PROVENANCE not in archive.namelist():
             return None
         values = json.loads(archive.read(PROVENANCE))
-    provenance = Provenance(**{**values, "input": InputSpec(**values["input"])})
+    decision = values.get("decision")
+    provenance = Provenance(
+        **{
+            **values,
+            "input": InputSpec(**values["input"]),
+            "decision": None if decision is None else parse_decision(decision, name=PROVENANCE),
+        }
+    )
     if not _plausible(provenance):
         raise ValueError(f"{PROVENANCE} inside holds values out of range")
     return provenance
