@@ -1,9 +1,10 @@
 """Turn a trained run into the released model: checkpoint, judged, exported, verified, bundled.
 
-    python export/release_model.py runs/cxrs-480/model.keras data/severity
+    python export/release_model.py runs/cxrs-480/model.keras data/severity --out-of-fold runs/crossval-480
 
-1. The weights are rounded to float16 and saved as export/checkpoints/cxrs.keras; all that follows starts from it.
-2. It is judged on the test split; the figures go to docs/released/evaluation.json and into the card.
+1. The weights are rounded to float16 and saved as export/checkpoints/cxrs.keras, with the temperature and the
+   thresholds that its recipe's cross-validation found; all that follows starts from it.
+2. It is judged on the test split; these figures and the out-of-fold ones go to docs/released and into the card.
 3. It is exported and quantized, calibrated and verified on the training split.
 4. The int8 files go to cxrs_edge/models/cxrs, the report to docs/released/export.json.
 5. What every engine answers to drawn phantoms is recorded beside them, for `cxrs-edge selftest`.

@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 
 from cxrs_bench.evaluation import Estimate
 from cxrs_bench.metrics import FloatArray, IntArray, auc, patient_weights
-from cxrs_bench.out_of_fold import Judged, Outcomes, cross_fitted
+from cxrs_bench.out_of_fold import Judged, Outcomes
 from cxrs_bench.readings import affected_zones
 from cxrs_bench.resampling import patient_interval, weighted_mean
 
@@ -29,15 +29,20 @@ class Figure:
 
 
 def severity_figures(
-    of: Judged, *, others: Mapping[str, FloatArray] | None = None, resamples: int = 1000, seed: int = 0
+    of: Judged,
+    found: Outcomes,
+    *,
+    others: Mapping[str, FloatArray] | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> list[Figure]:
     """All figures that the set's labels allow; those without any image are left out.
 
     Parameters
     ----------
+    found : what would be printed of these images, by `cxrs_bench.out_of_fold.cross_fitted` or by a fixed rule.
     others : margins of the same images by other means, by name; their AUC stands beside the network's.
     """
-    found = cross_fitted(of)
     planned = [*_plan(of, found), *_others(of, others or {})]
     return [
         Figure(name, int(chosen.sum()), _interval(statistic, of, chosen, resamples, seed))

@@ -45,7 +45,7 @@ def crossval(
     Prints the figures as a Markdown table and writes RUN/figures.json, and the numbers that a card gets from them,
     RUN/decision.json. Killed? The same command goes on; finished folds stay.
     """
-    from cxrs_bench.out_of_fold import fit_decision
+    from cxrs_bench.out_of_fold import cross_fitted, fit_decision
     from cxrs_bench.severity_figures import render_figures, severity_figures
     from cxrs_bench.shortcuts import shortcut_margins
 
@@ -59,7 +59,7 @@ def crossval(
     others = {"by source, view and shape alone": shortcut_margins(found.rows)}
     if masked:
         others["by the network with borders masked"] = margins_with_masked_borders(found, run, config)
-    figures = severity_figures(found, others=others, resamples=resamples)
+    figures = severity_figures(found, cross_fitted(found), others=others, resamples=resamples)
     click.echo(render_figures(figures))
     write_atomically(run / "figures.json", _json([figure.to_json() for figure in figures]))
     write_atomically(run / "decision.json", _json(asdict(fit_decision(found))))

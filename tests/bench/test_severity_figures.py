@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,7 @@ def test_readers_levels() -> None:
 
 
 def test_hand_computed_figures(perfect: Judged) -> None:
-    found = by_name(severity_figures(perfect, resamples=100))
+    found = by_name(severity_figures(perfect, cross_fitted(perfect), resamples=100))
     assert found["AUC, level 1 v 2, all"].images == 6
     assert found["AUC, level 1 v 2, all"].estimate.value == 1
     assert found["AUC, level 1 v 2, Brixia-labelled"].images == 4
@@ -81,13 +82,13 @@ def test_hand_computed_figures(perfect: Judged) -> None:
 
 def test_a_figure_without_images_is_left_out(perfect: Judged) -> None:
     weak = perfect.at(np.array([6, 7]))
-    names = by_name(severity_figures(weak.at(np.array([0, 1])), resamples=100))
+    names = by_name(severity_figures(weak, outcomes(weak, fit_decision(perfect)), resamples=100))
     assert "balanced accuracy, network v senior" not in names
     assert "AUC, level 1 v 2, all" in names
 
 
 def test_a_constant_prediction_has_no_rank_correlation(perfect: Judged) -> None:
-    found = by_name(severity_figures(perfect, resamples=100))
+    found = by_name(severity_figures(perfect, cross_fitted(perfect), resamples=100))
     assert math.isnan(found["Spearman's rho, opacity extent"].estimate.value)
     assert "n/a" in render_figures([found["Spearman's rho, opacity extent"]])
 
@@ -118,6 +119,24 @@ def test_each_fold_is_decided_by_the_others() -> None:
         cross_fitted(of).level2[mine], 1 / (1 + np.exp(-of.margins[mine] / other)), rtol=1e-9
     )
     assert fit_decision(of.at(mine)).temperature < other
+
+
+def test_other_means_stand_beside_the_network(perfect: Judged) -> None:
+    margins = np.array([0, 0, 1, 1, 2, 0, 1, 2.0])
+    found = by_name(severity_figures(perfect, cross_fitted(perfect), others={"by luck": margins}, resamples=100))
+    # Level 1: 1, 1, 1; level 2: 2, 0, 2. Six of nine pairs are right.
+    assert found["AUC, level 1 v 2, all, by luck"].estimate.value == pytest.approx(6 / 9)
+    assert found["network minus that, paired, all"].estimate.value == pytest.approx(3 / 9)
+
+
+def test_pairs_of_one_source_only(perfect: Judged) -> None:
+    sources = ["x", "x", "a", "b", "a", "b", "c", "c"]
+    rows = tuple(replace(row, source=source) for row, source in zip(perfect.rows, sources, strict=True))
+    margins = np.array([0, 0, 1, 5, 2, 4, 1, 2.0])
+    of = Judged(rows, margins, perfect.zones, perfect.extents)
+    found = by_name(severity_figures(of, cross_fitted(of), resamples=100))
+    # a and c are told right, b is not; each has one pair.
+    assert found["AUC, level 1 v 2, pairs of one source only"].estimate.value == pytest.approx(2 / 3)
 
 
 def test_a_prediction_of_an_unknown_image_is_refused() -> None:
