@@ -97,7 +97,7 @@ def test_json_has_exactly_the_keys_of_the_contract(tiny, draw_xray, tmp_path):
 def full(write_model):
     """A model with every output, which calls no image level 0 and every image uncertain."""
     rule = DecisionRule(level0=0.0, uncertain=Conformal(0.1, 0.0, 0.0), fitted="by hand")
-    return write_model("onnx", FULL["graph"], FULL["card"] | {"decision": rule})
+    return write_model("tflite", FULL["graph"], FULL["card"] | {"decision": rule})
 
 
 def test_zones_and_extents_in_each_format(full, draw_xray):
