@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from cxrs_bench.metrics import FloatArray, IntArray
+from cxrs_bench.metrics import BoolArray, FloatArray, IntArray
 
 BINS = 10
 
@@ -87,7 +87,7 @@ class Conformal:
     level1: float
     level2: float
 
-    def possible(self, level2: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def possible(self, level2: FloatArray) -> tuple[BoolArray, BoolArray]:
         """Whether level 1, and whether level 2, is in the set of each image; bool, N and N."""
         return 1 - level2 >= self.level1, level2 >= self.level2
 

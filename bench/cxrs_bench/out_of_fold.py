@@ -9,7 +9,7 @@ import numpy as np
 
 from cxrs_bench.calibration import Conformal, fit_conformal, fit_temperature, level2_probability
 from cxrs_bench.labelled import LabelledSet
-from cxrs_bench.metrics import FloatArray, IntArray
+from cxrs_bench.metrics import BoolArray, FloatArray, IntArray
 from cxrs_bench.severity_predictions import SeverityPrediction
 from cxrs_edge.errors import DataError
 
@@ -47,7 +47,7 @@ class Judged:
     def patients(self) -> list[str]:
         return [row.patient for row in self.rows]
 
-    def at(self, chosen: FloatArray | IntArray) -> Judged:
+    def at(self, chosen: BoolArray | IntArray) -> Judged:
         """Some of the images, by a mask or by numbers."""
         numbers = np.arange(len(self.rows))[chosen]
         rows = tuple(self.rows[number] for number in numbers)
@@ -59,7 +59,9 @@ def judged(rows: LabelledSet, predictions: Sequence[SeverityPrediction]) -> Judg
     known = {row.image_id: row for row in rows}
     for prediction in predictions:
         if prediction.image_id not in known:
-            raise DataError(f"{prediction.image_id}: not in the labelled set; name the set that was predicted")
+            raise DataError(
+                f"{prediction.image_id}: not in the labelled set; name the set that was predicted"
+            )
     return Judged(
         rows=tuple(known[p.image_id] for p in predictions),
         margins=np.array([p.margin for p in predictions], np.float64),
@@ -111,9 +113,9 @@ class Outcomes:
 
     level2: FloatArray
     levels: IntArray
-    certain: FloatArray
-    possible1: FloatArray
-    possible2: FloatArray
+    certain: BoolArray
+    possible1: BoolArray
+    possible2: BoolArray
 
 
 def cross_fitted(of: Judged) -> Outcomes:

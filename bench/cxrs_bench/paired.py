@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from scipy.stats import binomtest
 
 from cxrs_bench.evaluation import Estimate, rows_of_same_images
@@ -58,7 +57,9 @@ def paired_difference(
 def render_difference(difference: PairedDifference) -> str:
     """Plain text."""
     d = difference
-    value, low, high = (f"{x:+.4f}" for x in (d.auc_difference.value, d.auc_difference.low, d.auc_difference.high))
+    value, low, high = (
+        f"{x:+.4f}" for x in (d.auc_difference.value, d.auc_difference.low, d.auc_difference.high)
+    )
     return (
         f"Right by the first only: {d.right_by_a_only}, by the second only: {d.right_by_b_only}; "
         f"McNemar's exact p {d.mcnemar_p:.3f}\nAUC difference: {value} ({low} to {high})\n"

@@ -39,6 +39,9 @@ class Readings:
     opacity: float = math.nan
 
 
+NOT_READ = Readings()
+
+
 def parse_readings(row: Row, where: str) -> Readings:
     """Read the columns that a row has; raises `DataError` naming the column."""
     senior, junior = (_scores(row, f"brixia_{reader}_", where) for reader in READERS)
@@ -56,7 +59,9 @@ def _scores(row: Row, prefix: str, where: str) -> tuple[int, ...] | None:
         return None
     for zone, cell in zip(ZONES, cells, strict=True):
         if cell not in {str(score) for score in range(LARGEST_SCORE + 1)}:
-            raise DataError(f"{where}: {prefix}{zone} {cell!r}; expected 0 to {LARGEST_SCORE}, or all six empty")
+            raise DataError(
+                f"{where}: {prefix}{zone} {cell!r}; expected 0 to {LARGEST_SCORE}, or all six empty"
+            )
     return tuple(int(cell) for cell in cells)
 
 

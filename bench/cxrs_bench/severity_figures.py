@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +10,10 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from cxrs_bench.evaluation import Estimate
-from cxrs_bench.metrics import FloatArray, IntArray, auc, patient_weights
+from cxrs_bench.metrics import BoolArray, FloatArray, IntArray, auc, patient_weights
 from cxrs_bench.out_of_fold import Judged, Outcomes
 from cxrs_bench.readings import affected_zones
-from cxrs_bench.resampling import patient_interval, weighted_mean
+from cxrs_bench.resampling import Statistic, patient_interval, weighted_mean
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def reader_levels(of: Judged, reader: str) -> IntArray:
     return np.where(zones < 0, -1, np.where(zones == 0, 0, np.where(zones <= 2, 1, 2))).astype(np.int64)
 
 
-Planned = tuple[str, Any, Callable[[IntArray], float]]
+Planned = tuple[str, BoolArray, Statistic]
 
 
 def _plan(of: Judged, found: Outcomes) -> Iterator[Planned]:
@@ -103,20 +103,23 @@ def _of_level(of: Judged, found: Outcomes) -> Iterator[Planned]:
 
 
 def _others(of: Judged, others: Mapping[str, FloatArray]) -> Iterator[Planned]:
-    levels = of.levels
-    ours = 1 / (1 + np.exp(-of.margins))
     for who, margins in others.items():
-        theirs = 1 / (1 + np.exp(-margins))
+        theirs = _area_by(of, margins)
         for name, chosen in _graded(of):
-            yield f"AUC, level 1 v 2, {name}, {who}", chosen, lambda i, p=theirs: _area(levels[i], p[i])
-            yield (
-                f"network minus that, paired, {name}",
-                chosen,
-                lambda i, p=theirs: _area(levels[i], ours[i]) - _area(levels[i], p[i]),
-            )
+            yield f"AUC, level 1 v 2, {name}, {who}", chosen, theirs
+            yield f"network minus that, paired, {name}", chosen, _difference(_area_by(of, of.margins), theirs)
 
 
-def _graded(of: Judged) -> tuple[tuple[str, Any], ...]:
+def _area_by(of: Judged, margins: FloatArray) -> Statistic:
+    levels, level2 = of.levels, 1 / (1 + np.exp(-margins))
+    return lambda i: _area(levels[i], level2[i])
+
+
+def _difference(ours: Statistic, theirs: Statistic) -> Statistic:
+    return lambda i: ours(i) - theirs(i)
+
+
+def _graded(of: Judged) -> tuple[tuple[str, BoolArray], ...]:
     brixia = np.array([row.readings.senior is not None for row in of.rows])
     return ("all", of.levels > 0), ("Brixia-labelled", (of.levels > 0) & brixia)
 
@@ -140,28 +143,33 @@ def _beside_junior(of: Judged, found: Outcomes) -> Iterator[Planned]:
 def _of_extents(of: Judged) -> Iterator[Planned]:
     for column, name in enumerate(("geographic", "opacity")):
         labelled = np.array([getattr(row.readings, name) for row in of.rows])
-        yield (
-            f"Spearman's rho, {name} extent",
-            ~np.isnan(labelled),
-            lambda i, labelled=labelled, column=column: _spearman(of.extents[i, column], labelled[i]),
-        )
+        rho = _rank_correlation(of.extents[:, column], labelled)
+        yield f"Spearman's rho, {name} extent", ~np.isnan(labelled), rho
+
+
+def _rank_correlation(told: FloatArray, labelled: FloatArray) -> Statistic:
+    return lambda i: _spearman(told[i], labelled[i])
 
 
 def _of_zones(of: Judged) -> Iterator[Planned]:
     senior, junior = (_zone_table(of, reader) for reader in ("senior", "junior"))
-    read = (senior >= 0).all(axis=1)
-    yield "single zone above 0 or not, accuracy", read, lambda i: _agreement(of.zones[i] >= 0.5, senior[i] > 0)
+    read = np.asarray((senior >= 0).all(axis=1))
+    yield (
+        "single zone above 0 or not, accuracy",
+        read,
+        lambda i: _agreement(of.zones[i] >= 0.5, senior[i] > 0),
+    )
     yield (
         "the same by the junior reader",
-        read & (junior >= 0).all(axis=1),
+        read & np.asarray((junior >= 0).all(axis=1)),
         lambda i: _agreement(junior[i] > 0, senior[i] > 0),
     )
 
 
 def _of_level0(of: Judged, found: Outcomes) -> Iterator[Planned]:
-    called = (found.levels == 0).astype(np.float64)
-    yield "level-0 images called level 0", of.levels == 0, lambda i: float(called[i].mean())
-    yield "level-1 and -2 images called level 0", of.levels > 0, lambda i: float(called[i].mean())
+    called = _share(found.levels == 0)
+    yield "level-0 images called level 0", of.levels == 0, called
+    yield "level-1 and -2 images called level 0", of.levels > 0, called
 
 
 def _of_uncertainty(of: Judged, found: Outcomes) -> Iterator[Planned]:
@@ -169,23 +177,17 @@ def _of_uncertainty(of: Judged, found: Outcomes) -> Iterator[Planned]:
     right = np.where(levels == 2, found.level2 >= 0.5, found.level2 < 0.5)
     certain = found.certain.astype(np.float64)
     for level, possible in ((1, found.possible1), (2, found.possible2)):
-        yield (
-            f"level {level} among the possible levels (coverage)",
-            levels == level,
-            lambda i, possible=possible: float(possible[i].mean()),
-        )
-    yield "graded without `uncertain`", levels > 0, lambda i: float(certain[i].mean())
+        yield f"level {level} among the possible levels (coverage)", levels == level, _share(possible)
+    yield "graded without `uncertain`", levels > 0, _share(found.certain)
     yield (
         "accuracy where graded without `uncertain`",
         levels > 0,
         lambda i: weighted_mean(right[i].astype(np.float64), certain[i]),
     )
-    yield "accuracy where all are graded", levels > 0, lambda i: float(right[i].mean())
+    yield "accuracy where all are graded", levels > 0, _share(right)
 
 
-def _interval(
-    statistic: Callable[[IntArray], float], of: Judged, chosen: Any, resamples: int, seed: int
-) -> Estimate:
+def _interval(statistic: Statistic, of: Judged, chosen: Any, resamples: int, seed: int) -> Estimate:
     numbers = np.flatnonzero(chosen)
     patients = [of.patients[number] for number in numbers]
     return patient_interval(lambda i: statistic(numbers[i]), patients, resamples=resamples, seed=seed)
@@ -209,6 +211,10 @@ def _balanced(truth: IntArray, told: IntArray) -> float:
     """Mean over levels 1 and 2 of the share told right; NaN unless both occur."""
     right = [(told[truth == level] == level).astype(np.float64) for level in (1, 2)]
     return float(np.mean([share.mean() for share in right])) if all(map(len, right)) else float("nan")
+
+
+def _share(of_images: BoolArray) -> Statistic:
+    return lambda i: float(of_images[i].mean())
 
 
 def _spearman(told: FloatArray, labelled: FloatArray) -> float:

@@ -1,7 +1,7 @@
 """What can be told of the level without looking at the lungs: the floor under every figure.
 
-A logistic regression on the source, the view and the shape of the film, fitted and judged on the same folds of patients
-as the networks. A network that isn't well above it may live on the same shortcuts.
+A logistic regression on the source, the view and the shape of the film, fitted and judged on the same folds of
+patients as the networks. A network that isn't well above it may live on the same shortcuts.
 """
 
 from __future__ import annotations

@@ -78,7 +78,9 @@ def evaluate(
     evaluation = judge(found, resamples=resamples, seed=seed)
     against = None if other is None else predict(other)
     flips = None if against is None else paired_flips(found, against)
-    difference = None if against is None else paired_difference(found, against, resamples=resamples, seed=seed)
+    difference = (
+        None if against is None else paired_difference(found, against, resamples=resamples, seed=seed)
+    )
     if style == "json":
         values = evaluation.to_json()
         if flips is not None:

@@ -27,7 +27,9 @@ FILE = click.Path(path_type=Path)
 @click.argument("data", type=FILE)
 @click.option("-o", "--output", "run", type=FILE, required=True, help="Folder of the run.")
 @click.option("--config", "config_file", type=FILE, required=True, help="TOML file, the recipe.")
-@click.option("--init", type=FILE, help="Keras model, or folder of a cross-validation, that folds start from.")
+@click.option(
+    "--init", type=FILE, help="Keras model, or folder of a cross-validation, that folds start from."
+)
 @click.option("--images", type=FILE, help="Folder of the images, if not beside the list.")
 @click.option("--masked", is_flag=True, help="Also judge with the borders masked.")
 @click.option("--resamples", type=click.IntRange(100), default=1000, show_default=True)

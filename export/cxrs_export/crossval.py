@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,9 @@ def cross_validate(
     """
     folds = sorted({row.fold for row in rows} - {-1})
     if len(folds) < 2:
-        raise TrainingError(f"folds: got {folds}; expected a set whose labels.csv has a column fold, 0 and up")
+        raise TrainingError(
+            f"folds: got {folds}; expected a set whose labels.csv has a column fold, 0 and up"
+        )
     if not config.several_tasks:
         raise TrainingError("tasks: the level alone; expected a recipe with [tasks] zones or extents above 0")
     rows = tuple(row for row in rows if row.fold >= 0)
@@ -61,7 +64,7 @@ def cross_validate(
             fold_folder(run, fold),
             init=_init_of(init, fold),
             report=report,
-            on_epoch=lambda result, fold=fold: on_epoch(fold, result),
+            on_epoch=partial(on_epoch, fold),
         )
     return read_out_of_fold(rows, run)
 

@@ -5,15 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cxrs_bench.labelled import LabelledSet
+from cxrs_bench.labelled import LabelledImage, LabelledSet
+from cxrs_bench.out_of_fold import Judged, judged
 from cxrs_bench.predictions import Predictions
+from cxrs_bench.severity_predictions import SeverityPrediction
 from cxrs_edge.errors import CxrsError
 from cxrs_edge.grader import Grader
 from cxrs_edge.image import read_file, read_image
-from cxrs_edge.prepare import pixels_needed, prepare
+from cxrs_edge.prepare import InputSpec, Pixels, pixels_needed, prepare
+
+if TYPE_CHECKING:
+    import keras
+
+    from cxrs_export.keras_file import Provenance
 
 Report = Callable[[str, int, int], None]
 
@@ -42,6 +50,31 @@ def predict_labelled(
     )
 
 
+def judge_labelled(
+    network: keras.Model,
+    provenance: Provenance,
+    rows: LabelledSet,
+    *,
+    report: Report = lambda *_: None,
+) -> Judged:
+    """What a Keras network with zones and extents says of every image of a labelled set."""
+    from cxrs_export.keras_file import infer
+
+    predictions = []
+    for number, row in enumerate(rows, 1):
+        found = infer(network, _prepared(row, provenance.input))
+        predictions.append(
+            SeverityPrediction(
+                row.image_id,
+                float(found["evidence"].astype(np.float64).sum()),
+                tuple(found["zones"][0].tolist()),
+                *found["extents"][0].tolist(),
+            )
+        )
+        report("grading", number, len(rows))
+    return judged(rows, predictions)
+
+
 def _file_levels(model: Path, rows: LabelledSet, engine: str, threads: int | None) -> Iterator[float]:
     grader = Grader.open(model, engine=engine, threads=threads)
     for row in rows:
@@ -57,7 +90,11 @@ def _keras_levels(model: Path, rows: LabelledSet) -> Iterator[float]:
     network, provenance = load_model(model)
     spec = provenance.input
     for row in rows:
-        image = read_image(read_file(row.path), name=str(row.path), at_least=pixels_needed(spec))
-        level1, level2 = infer(network, prepare(image, spec))["probabilities"][0].astype(np.float64)
+        level1, level2 = infer(network, _prepared(row, spec))["probabilities"][0].astype(np.float64)
         margin = math.log(max(level2, 1e-7) / max(level1, 1e-7)) / provenance.temperature
         yield 1 / (1 + math.exp(-margin))
+
+
+def _prepared(row: LabelledImage, spec: InputSpec) -> Pixels:
+    image = read_image(read_file(row.path), name=str(row.path), at_least=pixels_needed(spec))
+    return prepare(image, spec)

@@ -19,8 +19,9 @@ FIRST_CENTRES = ((0.32, 0.30), (0.52, 0.27), (0.72, 0.25))
 """Down and across, shares of the side: about where the right lung's zones lie in a film."""
 FIRST_SPREAD = 0.15
 
+
 @keras.saving.register_keras_serializable(package="cxrs")
-class ZonePooling(keras.layers.Layer):
+class ZonePooling(keras.layers.Layer):  # type: ignore[misc]
     """Read six zones off two maps: where the lung is (its logarithm) and how much opacity there is.
 
     A zone's logit is the mean of the opacity map, weighted by the lung map and by a bell curve around the zone's
@@ -54,7 +55,7 @@ class ZonePooling(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="cxrs")
-class Evidence(keras.layers.Layer):
+class Evidence(keras.layers.Layer):  # type: ignore[misc]
     """What each cell adds to the margin of level 2 over level 1; N x h x w x 2 in, N x h x w out."""
 
     def call(self, cell_logits: Any) -> Any:
@@ -80,7 +81,9 @@ def build_severity_network(
     cell_logits = layers.Dense(2, use_bias=False, name="logits")(features)
     level = layers.GlobalAveragePooling2D(name="gap")(cell_logits)
     zones = ZonePooling(name="zone_logits")(layers.Dense(2, name="zone_maps")(features))
-    extents = layers.GlobalAveragePooling2D(name="extent_logits")(layers.Dense(2, name="extent_maps")(features))
+    extents = layers.GlobalAveragePooling2D(name="extent_logits")(
+        layers.Dense(2, name="extent_maps")(features)
+    )
     outputs = {
         "probabilities": layers.Softmax(name="probabilities")(level),
         "zones": layers.Activation("sigmoid", name="zones")(zones),

@@ -120,4 +120,4 @@ def _soft_step(distance: float) -> float:
 def _patient_shares(rows: LabelledSet) -> FloatArray:
     images = Counter(row.patient for row in rows)
     shares = np.array([images[row.patient] ** -0.5 for row in rows], np.float32)
-    return shares / shares.mean()
+    return np.asarray(shares / shares.mean(), np.float32)

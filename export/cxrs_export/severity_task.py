@@ -63,7 +63,11 @@ class SeverityTask:
                 "zones": keras.losses.BinaryCrossentropy(from_logits=True),
                 "extents": keras.losses.BinaryCrossentropy(from_logits=True),
             },
-            loss_weights={"level": 1.0, "zones": self.config.tasks.zones, "extents": self.config.tasks.extents},
+            loss_weights={
+                "level": 1.0,
+                "zones": self.config.tasks.zones,
+                "extents": self.config.tasks.extents,
+            },
         )
         return model
 
@@ -103,6 +107,8 @@ def severity_predictions(rows: LabelledSet, outputs: Logits) -> tuple[SeverityPr
     """The predictions of images by the logits that `predict_logits` gave of them."""
     zones, extents = (1 / (1 + np.exp(-outputs[name])) for name in ("zones", "extents"))
     return tuple(
-        SeverityPrediction(row.image_id, float(level[1] - level[0]), tuple(zone.tolist()), *(8 * extent).tolist())
+        SeverityPrediction(
+            row.image_id, float(level[1] - level[0]), tuple(zone.tolist()), *(8 * extent).tolist()
+        )
         for row, level, zone, extent in zip(rows, outputs["level"], zones, extents, strict=True)
     )

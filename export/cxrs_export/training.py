@@ -17,7 +17,14 @@ from cxrs_edge.errors import TrainingError
 from cxrs_edge.extras import import_extra
 from cxrs_export.batches import balanced_order, changed_batches, load_planes, plain_batches
 from cxrs_export.keras_file import Provenance, package_versions, save_model
-from cxrs_export.loop import Task, copy_weights, init_provenance, make_deterministic, run_epochs, starting_point
+from cxrs_export.loop import (
+    Task,
+    copy_weights,
+    init_provenance,
+    make_deterministic,
+    run_epochs,
+    starting_point,
+)
 from cxrs_export.network import build_network
 from cxrs_export.run_folder import HELD_OUT, MODEL, EpochResult, claim_folder
 from cxrs_export.train_config import TrainConfig
@@ -63,7 +70,9 @@ def train(
     # Before the training, so that nothing can be missing after it.
     provenance = _provenance(training_rows, config, init)
     spec = config.input_spec
-    planes, unseen = (load_planes([row.path for row in part], spec, report) for part in (training_rows, held_out))
+    planes, unseen = (
+        load_planes([row.path for row in part], spec, report) for part in (training_rows, held_out)
+    )
     task = (_severity_task if config.several_tasks else _level_task)(
         config, init, (training_rows, planes), (held_out, unseen)
     )

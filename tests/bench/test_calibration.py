@@ -64,7 +64,9 @@ def test_too_few_images_leave_a_level_always_possible() -> None:
 
 @given(st.integers(0, 1000), st.integers(30, 200), st.floats(0.05, 0.3))
 @settings(max_examples=30, deadline=None)
-def test_of_the_fitted_images_no_more_than_the_error_rate_fall_out(seed: int, count: int, rate: float) -> None:
+def test_of_the_fitted_images_no_more_than_the_error_rate_fall_out(
+    seed: int, count: int, rate: float
+) -> None:
     rng = np.random.default_rng(seed)
     levels = np.tile([1, 2], count)
     level2 = rng.random(2 * count)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxrs_bench.labelled import LabelledImage
 from cxrs_bench.calibration import Conformal
+from cxrs_bench.labelled import LabelledImage
 from cxrs_bench.out_of_fold import Decision, Judged, cross_fitted, fit_decision, judged, outcomes
 from cxrs_bench.readings import Readings
 from cxrs_bench.severity_figures import Figure, reader_levels, render_figures, severity_figures
@@ -18,7 +18,9 @@ from cxrs_edge.errors import DataError
 CLEAR, ONE, THREE = (0,) * 6, (0, 2, 0, 0, 0, 0), (1, 1, 1, 0, 0, 0)
 
 
-def image(number: int, level: int, senior: tuple[int, ...] | None, junior: tuple[int, ...] | None) -> LabelledImage:
+def image(
+    number: int, level: int, senior: tuple[int, ...] | None, junior: tuple[int, ...] | None
+) -> LabelledImage:
     extent = math.nan if level == 0 else 2.0 * level
     return LabelledImage(
         f"i{number}", Path("x"), f"p{number}", level, "train", fold=number % 2, basis="brixia" if senior else "",
@@ -44,11 +46,17 @@ ROWS = tuple(
 
 
 def predictions(margins: list[float]) -> list[SeverityPrediction]:
+    zones = {0: (0.01,), 1: (0.51,), 2: (1.0,) * 3}
     return [
-        SeverityPrediction(row.image_id, margin, (0.5 * row.level + 0.01,) + (0.0,) * 5 if row.level < 2 else (1.0,) * 3 + (0.0,) * 3,
-                           min(8.0, max(0.0, margin + 2)), 1.0)
+        SeverityPrediction(
+            row.image_id,
+            margin,
+            (*zones[row.level], *[0.0] * 6)[:6],
+            min(8.0, max(0.0, margin + 2)),
+            1.0,
+        )
         for row, margin in zip(ROWS, margins, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 @pytest.fixture
@@ -123,7 +131,9 @@ def test_each_fold_is_decided_by_the_others() -> None:
 
 def test_other_means_stand_beside_the_network(perfect: Judged) -> None:
     margins = np.array([0, 0, 1, 1, 2, 0, 1, 2.0])
-    found = by_name(severity_figures(perfect, cross_fitted(perfect), others={"by luck": margins}, resamples=100))
+    found = by_name(
+        severity_figures(perfect, cross_fitted(perfect), others={"by luck": margins}, resamples=100)
+    )
     # Level 1: 1, 1, 1; level 2: 2, 0, 2. Six of nine pairs are right.
     assert found["AUC, level 1 v 2, all, by luck"].estimate.value == pytest.approx(6 / 9)
     assert found["network minus that, paired, all"].estimate.value == pytest.approx(3 / 9)

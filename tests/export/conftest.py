@@ -28,8 +28,11 @@ TINY_ROWS = (
 )
 
 
-READINGS = (*(f"brixia_{reader}_{zone}" for reader in ("senior", "junior") for zone in "abcdef"), "geographic",
-            "opacity")
+READINGS = (
+    *(f"brixia_{reader}_{zone}" for reader in ("senior", "junior") for zone in "abcdef"),
+    "geographic",
+    "opacity",
+)
 UNREAD = ("t03", "t04", "t10")
 """Images of which only the extents were read."""
 
@@ -54,7 +57,17 @@ def tiny_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (folder / "labels.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(
-            ("image_id", "patient_id", "level", "split", "fold", "source", "level_basis", "licence", *READINGS)
+            (
+                "image_id",
+                "patient_id",
+                "level",
+                "split",
+                "fold",
+                "source",
+                "level_basis",
+                "licence",
+                *READINGS,
+            )
         )
         writer.writerows((*row, "drawn", "phantom", "CC0-1.0", *_readings(*row[:3])) for row in TINY_ROWS)
     return folder

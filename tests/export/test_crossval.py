@@ -12,7 +12,9 @@ from cxrs_export.cli_crossval import crossval
 from cxrs_export.keras_file import load_model
 from cxrs_export.train_config import Tasks, TrainConfig, read_config, write_config
 
-RECIPE = TrainConfig(size=64, batch=4, epochs=1, learning_rate=1e-3, tasks=Tasks(zones=1, extents=1, weak=0.5))
+RECIPE = TrainConfig(
+    size=64, batch=4, epochs=1, learning_rate=1e-3, tasks=Tasks(zones=1, extents=1, weak=0.5)
+)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +26,15 @@ def finished(tiny_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(data: Path, folder: Path, *more: str) -> str:
-    arguments = [str(data), "-o", str(folder / "run"), "--config", str(folder / "recipe.toml"), "--resamples", "100"]
+    arguments = [
+        str(data),
+        "-o",
+        str(folder / "run"),
+        "--config",
+        str(folder / "recipe.toml"),
+        "--resamples",
+        "100",
+    ]
     result = CliRunner().invoke(crossval, [*arguments, *more], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.output
@@ -32,7 +42,9 @@ def run(data: Path, folder: Path, *more: str) -> str:
 
 def test_every_image_is_judged_by_the_network_that_did_not_see_it(finished: Path) -> None:
     ids = [
-        sorted(p.image_id for p in read_severity_predictions(finished / "run" / f"fold-{fold}" / "held-out.csv"))
+        sorted(
+            p.image_id for p in read_severity_predictions(finished / "run" / f"fold-{fold}" / "held-out.csv")
+        )
         for fold in (0, 1)
     ]
     assert ids == [["t00", "t01", "t02"], ["t03", "t04", "t05", "t06", "t07"]]

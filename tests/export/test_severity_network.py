@@ -99,7 +99,7 @@ def test_a_place_holds_at_any_resolution() -> None:
     np.testing.assert_allclose(np.asarray(other(fine)), np.asarray(weights[0]), atol=0.05)
 
 
-def test_training_sees_the_same_weights(network: keras.Model, tmp_path: Path) -> None:
+def test_training_sees_the_same_weights(network: keras.Model) -> None:
     logits = logits_model(network)
     same = full_model(logits, size=SIZE, channels=3)
     np.testing.assert_array_equal(infer(same, pixels(2))["zones"], infer(network, pixels(2))["zones"])
