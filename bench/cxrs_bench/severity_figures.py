@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
+from cxrs_bench.calibration import judge_calibration
 from cxrs_bench.evaluation import Estimate
 from cxrs_bench.metrics import BoolArray, FloatArray, IntArray, auc, patient_weights
 from cxrs_bench.out_of_fold import Judged, Outcomes
 from cxrs_bench.readings import affected_zones
 from cxrs_bench.resampling import Statistic, patient_interval, weighted_mean
+
+FEWEST = 5
+"""Images of each level that a source or a view needs for a figure of its own."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ Planned = tuple[str, BoolArray, Statistic]
 def _plan(of: Judged, found: Outcomes) -> Iterator[Planned]:
     """Name, images and statistic (of numbers into all images) of every figure."""
     yield from _of_level(of, found)
+    yield from _of_calibration(of, found)
     yield from _beside_junior(of, found)
     yield from _of_extents(of)
     yield from _of_zones(of)
@@ -95,6 +100,12 @@ def _of_level(of: Judged, found: Outcomes) -> Iterator[Planned]:
             chosen,
             lambda i: _balanced(levels[i], np.where(found.level2[i] >= 0.5, 2, 1)),
         )
+    for what in ("source", "view"):
+        of_image = np.array([getattr(row, what) for row in of.rows])
+        for name in np.unique(of_image):
+            mine = of_image == name
+            if min((mine & (levels == level)).sum() for level in (1, 2)) >= FEWEST:
+                yield f"AUC, level 1 v 2, {what} {name}", mine & (levels > 0), area
     yield (
         "AUC, level 1 v 2, pairs of one source only",
         levels > 0,
@@ -164,6 +175,21 @@ def _of_zones(of: Judged) -> Iterator[Planned]:
         read & np.asarray((junior >= 0).all(axis=1)),
         lambda i: _agreement(junior[i] > 0, senior[i] > 0),
     )
+
+
+def _of_calibration(of: Judged, found: Outcomes) -> Iterator[Planned]:
+    levels, temperate = of.levels, np.log(found.level2 / (1 - found.level2))
+    for name, margins in (("as trained", of.margins), ("with the temperature", temperate)):
+        for key, title in (
+            ("log_loss", "log loss"),
+            ("brier", "Brier score"),
+            ("ece", "calibration error (ECE)"),
+        ):
+            yield f"{title}, {name}", levels > 0, _calibration(margins, levels, key)
+
+
+def _calibration(margins: FloatArray, levels: IntArray, key: str) -> Statistic:
+    return lambda i: float(getattr(judge_calibration(margins[i], levels[i], 1.0), key))
 
 
 def _of_level0(of: Judged, found: Outcomes) -> Iterator[Planned]:

@@ -45,10 +45,11 @@ def crossval(
     """Train the recipe once without each fold of DATA's train split, and judge all on what they did not see.
 
     Prints the figures as a Markdown table and writes RUN/figures.json, and the numbers that a card gets from them,
-    RUN/decision.json. Killed? The same command goes on; finished folds stay.
+    RUN/decision.json, and a picture of how certain it is, RUN/certainty.png. Killed? The same command goes on; finished folds stay.
     """
     from cxrs_bench.out_of_fold import cross_fitted, fit_decision
     from cxrs_bench.severity_figures import render_figures, severity_figures
+    from cxrs_bench.severity_plots import plot_certainty
     from cxrs_bench.shortcuts import shortcut_margins
 
     config = read_config(config_file)
@@ -61,9 +62,11 @@ def crossval(
     others = {"by source, view and shape alone": shortcut_margins(found.rows)}
     if masked:
         others["by the network with borders masked"] = margins_with_masked_borders(found, run, config)
-    figures = severity_figures(found, cross_fitted(found), others=others, resamples=resamples)
+    printed = cross_fitted(found)
+    figures = severity_figures(found, printed, others=others, resamples=resamples)
     click.echo(render_figures(figures))
     write_atomically(run / "figures.json", _json([figure.to_json() for figure in figures]))
+    plot_certainty(found, printed, run / "certainty.png")
     write_atomically(run / "decision.json", _json(asdict(fit_decision(found))))
 
 
