@@ -45,7 +45,8 @@ def crossval(
     """Train the recipe once without each fold of DATA's train split, and judge all on what they did not see.
 
     Prints the figures as a Markdown table and writes RUN/figures.json, and the numbers that a card gets from them,
-    RUN/decision.json, and a picture of how certain it is, RUN/certainty.png. Killed? The same command goes on; finished folds stay.
+    RUN/decision.json, and a picture of how certain it is, RUN/certainty.png. Killed? The same command goes on;
+    finished folds stay.
     """
     from cxrs_bench.out_of_fold import cross_fitted, fit_decision
     from cxrs_bench.severity_figures import render_figures, severity_figures
