@@ -46,6 +46,7 @@ COLUMNS = (
     *(f"zone_{zone}" for zone in ZONES),
     "geographic",
     "opacity",
+    "gate_ms",
 )
 """Of the CSV; columns are only added, at the end."""
 OPTIONAL = ("image", "zones", "geographic", "opacity")
