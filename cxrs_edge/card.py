@@ -59,7 +59,7 @@ class DecisionRule:
     Attributes
     ----------
     level0 : level 0 when the probability of every zone is below it; None for never.
-    uncertain : the outcome is ``uncertain`` unless its prediction set holds exactly one level; None for never.
+    uncertain : the outcome is ``uncertain`` unless its prediction set is the likelier level alone; None for never.
     fitted : how they were chosen.
     """
 
