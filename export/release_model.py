@@ -18,6 +18,7 @@ from pathlib import Path
 
 import click
 
+from cxrs_bench.calibration import Platt
 from cxrs_bench.labelled import in_split, read_labelled
 from cxrs_bench.out_of_fold import outcomes
 from cxrs_bench.progress import progress
@@ -27,7 +28,7 @@ from cxrs_export.exporting import REPORT, ExportPlan, export_files
 from cxrs_export.golden import record_golden
 from cxrs_export.grading import judge_labelled
 from cxrs_export.keras_file import load_model, save_model
-from cxrs_export.released_decision import fixed_decision, with_decision
+from cxrs_export.released_decision import calibrate_zones, fixed_decision, with_decision
 from cxrs_export.representative import labelled_sets
 from cxrs_export.verify import render_checks
 from release_golden import TFLITE_RUNTIME
@@ -56,6 +57,7 @@ def main(model: Path, data: Path, output: Path, out_of_fold: Path, tflite_runtim
     RELEASED.mkdir(parents=True, exist_ok=True)
     network, provenance = load_model(model)
     decision = json.loads((out_of_fold / "decision.json").read_text())
+    calibrate_zones(network, Platt(**decision["zones"]))
     save_model(network, checkpoint, with_decision(provenance, decision), half=True)
     network, provenance = load_model(released_checkpoint())
     rows = in_split(read_labelled(data), "test")
