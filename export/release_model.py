@@ -19,6 +19,7 @@ from pathlib import Path
 import click
 
 from cxrs_bench.calibration import Platt
+from cxrs_bench.evaluation import evaluate, render_text
 from cxrs_bench.labelled import in_split, read_labelled
 from cxrs_bench.out_of_fold import outcomes
 from cxrs_bench.progress import progress
@@ -26,7 +27,7 @@ from cxrs_bench.severity_figures import render_figures, severity_figures
 from cxrs_export.cli_export import released_checkpoint
 from cxrs_export.exporting import REPORT, ExportPlan, export_files
 from cxrs_export.golden import record_golden
-from cxrs_export.grading import judge_labelled
+from cxrs_export.grading import judge_labelled, predict_labelled
 from cxrs_export.keras_file import load_model, save_model
 from cxrs_export.released_decision import calibrate_zones, fixed_decision, with_decision
 from cxrs_export.representative import labelled_sets
@@ -73,11 +74,16 @@ def main(model: Path, data: Path, output: Path, out_of_fold: Path, tflite_runtim
             verification=VERIFICATION_IMAGES,
             report=report,
         )
+        graded = in_split(rows, "test", levels=(1, 2))
+        evaluation = evaluate(predict_labelled(checkpoint, graded, report=report))
         accuracy = {
             "model": "float32 Keras",
-            "test": [figure.to_json() for figure in figures],
+            "split": "test",
+            **evaluation.to_json(),
+            "severity": [figure.to_json() for figure in figures],
             "out_of_fold": json.loads((out_of_fold / "figures.json").read_text()),
         }
+        click.echo(render_text(evaluation, "float32 Keras, test split"))
         plan = ExportPlan("cxrs", verification, calibration, accuracy=accuracy)
         checks = export_files(network, provenance, plan, output, report=report)
     click.echo(render_checks(checks))
