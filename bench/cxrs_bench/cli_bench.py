@@ -9,10 +9,10 @@ from pathlib import Path
 import click
 
 from cxrs_bench.progress import progress
-from cxrs_bench.record import Report, Settings, write_report
+from cxrs_bench.record import Report, Settings, read_report, write_report
 from cxrs_edge.engines.registry import ENGINES
 from cxrs_edge.engines.threads import MAX_THREADS, count_cores
-from cxrs_edge.errors import DataError
+from cxrs_edge.errors import DataError, SlowerError
 
 FILE = click.Path(path_type=Path)
 QUICK = {"rounds": 3, "samples": 12, "seconds": 1.5, "commands": 0}
@@ -134,3 +134,53 @@ def _saver(target: Path | None, *, overwrite: bool) -> Callable[[Report], None]:
     if target.exists() and not overwrite:
         raise DataError(f"{target}: is there already; name another file with -o, or say --overwrite")
     return lambda report: write_report(report, target)
+
+
+def _parse_share(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """A share, written ``5%`` or ``0.05``."""
+    if value is None:
+        return None
+    try:
+        share = float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < 100:
+        raise click.BadParameter(f"got {value!r}; expected a share, for example 5% or 0.05", ctx, param)
+    return share
+
+
+@bench.command(
+    epilog="\b\nExamples:\n"
+    "  cxrs-edge bench compare before.json after.json\n"
+    "  cxrs-edge bench compare main.json branch.json --fail-if-slower 5%"
+)
+@click.argument("old", type=FILE)
+@click.argument("new", type=FILE)
+@click.option(
+    "--fail-if-slower",
+    "limit",
+    metavar="SHARE",
+    callback=_parse_share,
+    help=f"Exit status {SlowerError.exit_status} if any configuration is slower beyond noise, by more than this.",
+)
+@click.option("--any-host", is_flag=True, help="Compare reports of two machines all the same.")
+@click.option("--any-model", is_flag=True, help="Compare other model files of the same name all the same.")
+def compare(old: Path, new: Path, limit: float | None, any_host: bool, any_model: bool) -> None:
+    """Say for each configuration in both reports whether NEW is faster or slower than OLD.
+
+    The interval is a bootstrap of the ratio of medians that draws rounds, then samples within them. What lies within
+    it is "same within noise". Times of two runs also differ by what the machine did meanwhile: measure both on an
+    idle machine, one right after the other.
+    """
+    from cxrs_bench.latency.compare import compare_reports, unmatched
+    from cxrs_bench.latency.table import render_comparisons
+
+    first, second = read_report(old), read_report(new)
+    comparisons = compare_reports(first, second, any_host=any_host, any_model=any_model)
+    click.echo(render_comparisons(comparisons))
+    for line in unmatched(first, second):
+        click.echo(line)
+    slower = [one for one in comparisons if limit is not None and one.slower_than(limit)]
+    if limit is not None and slower:
+        names = "; ".join(f"{one.model} on {one.engine}, threads {one.threads}" for one in slower)
+        raise SlowerError(f"{new}: slower than {old} by more than {limit:.1%}: {names}")

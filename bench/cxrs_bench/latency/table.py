@@ -1,13 +1,16 @@
-"""A report's runs as a Markdown table that also reads well in a terminal."""
+"""A report's runs, or the comparison of two, as Markdown tables that also read well in a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from statistics import median
 
+from cxrs_bench.latency.compare import Comparison
 from cxrs_bench.latency.intervals import summarize
+from cxrs_bench.latency.sustained import median_ms
 from cxrs_bench.record import Command, Report, Run
 
+COMPARED = ("model", "engine", "threads", "old ms", "new ms", "new / old", "95 % interval", "verdict")
 HEADER = (
     "model",
     "engine",
@@ -33,6 +36,31 @@ def render_runs(report: Report) -> str:
     if remarks := list(_remarks(report)):
         parts.append("\n".join(remarks))
     return "\n\n".join(parts)
+
+
+def render_comparisons(comparisons: Sequence[Comparison]) -> str:
+    """The table of verdicts, and what speaks against each."""
+    table = "\n".join(_table(COMPARED, [_compared_row(one) for one in comparisons]))
+    remarks = [
+        f"{one.model} on {one.engine}, threads {one.threads}: {remark}"
+        for one in comparisons
+        for remark in one.remarks
+    ]
+    return "\n\n".join([table, *(["\n".join(remarks)] if remarks else [])])
+
+
+def _compared_row(one: Comparison) -> tuple[str, ...]:
+    ratio = one.ratio
+    return (
+        one.model,
+        one.engine,
+        str(one.threads),
+        f"{median_ms(one.old):.2f}",
+        f"{median_ms(one.new):.2f}",
+        f"{ratio.value:.3f}",
+        f"{ratio.low:.3f} to {ratio.high:.3f}" if ratio.low == ratio.low else "-",
+        one.verdict,
+    )
 
 
 def _row(run: Run) -> tuple[str, ...]:
