@@ -83,3 +83,13 @@ def test_both_files_of_the_bundled_model_move_the_same_bytes_in_convolutions() -
     maps = 3 * 120 * 120 * 160 + 4 * 60 * 60 * 328 + 6 * 30 * 30 * 640 + 3 * 15 * 15 * 2048
     assert additions[0] == 3 * maps
     assert additions[1] - additions[0] < 1000
+
+
+def test_a_graph_that_goes_in_a_circle_ends() -> None:
+    """No engine runs it, but files come from anywhere."""
+    from cxrs_bench.complexity.graph import Node, Tensor
+    from cxrs_bench.complexity.traffic import Traffic
+
+    tensor = Tensor("a", (4,), None, 8)
+    nodes = [Node("q", "QuantizeLinear", (tensor,), tensor), Node("d", "Identity", (tensor,), tensor)]
+    assert [Traffic(nodes).of(node).bytes_read for node in nodes] == [0, 0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Form = Literal["depthwise", "1x1", "spatial", "dense", "none"]
@@ -27,6 +27,7 @@ class OperatorCost:
     bytes_read, bytes_written : of its operands and outputs, each moved once between memory and CPU, in the types in
         which a file's engine keeps them (`cxrs_bench.complexity.traffic`); 0 where the source isn't asked. A cache
         moves fewer, a kernel that reads its input several times moves more.
+    tensors : names of its output and of what an engine melts into it, by which profilers call it (only of files).
     """
 
     name: str
@@ -37,6 +38,7 @@ class OperatorCost:
     form: Form = "none"
     bytes_read: int = 0
     bytes_written: int = 0
+    tensors: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def bytes_moved(self) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from cxrs_bench.complexity.cost import Complexity, Form, OperatorCost
 from cxrs_bench.complexity.graph import Node, Shape, Shapes, Tensor
-from cxrs_bench.complexity.traffic import Traffic
+from cxrs_bench.complexity.traffic import Moved, Traffic
 from cxrs_edge.errors import ModelError
 
 
@@ -59,9 +59,8 @@ def tally(
     rows, others, seen, unknown = [], [], set[str](), dict[str, None]()
     biases = 0
     for node in nodes:
-        moved = traffic.read(node), traffic.written(node)
-        rule = rules.get(node.operator)
-        if rule is None and any(moved):
+        moved, rule = traffic.of(node), rules.get(node.operator)
+        if rule is None and moved.bytes_read + moved.bytes_written:
             shape = node.output.shape or ()
             others.append(OperatorCost(node.name, node.operator, 0, 0, shape, "none", *moved))
         if rule is not None:
@@ -79,7 +78,7 @@ def tally(
     )
 
 
-def _cost(node: Node, rule: Rule, moved: tuple[int, int], seen: set[str], subject: str) -> OperatorCost:
+def _cost(node: Node, rule: Rule, moved: Moved, seen: set[str], subject: str) -> OperatorCost:
     data, weights = _operand(node, rule.data), _operand(node, rule.weights)
     shapes = Shapes(*(_known(tensor, node, subject) for tensor in (data, weights, node.output)))
     try:

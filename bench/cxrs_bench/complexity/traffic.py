@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from cxrs_bench.complexity.graph import Node, Tensor
 
@@ -23,6 +24,14 @@ MELTED = frozenset(
 """Melts into the operator that made its operand; alone where the graph's input is its operand."""
 
 
+class Moved(NamedTuple):
+    """What one operator moves, as the last fields of `cxrs_bench.complexity.cost.OperatorCost`."""
+
+    bytes_read: int
+    bytes_written: int
+    tensors: tuple[str, ...]
+
+
 class Traffic:
     """Bytes read and written by each node of one graph, for one image."""
 
@@ -31,23 +40,26 @@ class Traffic:
         self._successors: dict[str, Node] = {}
         for node in nodes:
             operand = node.inputs[0] if node.inputs else None
-            if operand is not None and self._passes_on(node):
+            if operand is not None and node.operator in MELTED and self._passes_on(node):
                 self._successors.setdefault(operand.name, node)
 
-    def read(self, node: Node) -> int:
-        """Bytes of all operands, as they are kept."""
+    def of(self, node: Node) -> Moved:
+        """Bytes of all operands and of the output, as they are kept between operators."""
+        outputs = self._outputs(node)
+        names = tuple(tensor.name for tensor in outputs)
         if self._passes_on(node):
-            return 0
-        return sum(_size(self._kept(tensor)) for tensor in node.inputs if tensor is not None)
+            return Moved(0, 0, names)
+        read = sum(_size(self._kept(tensor)) for tensor in node.inputs if tensor is not None)
+        return Moved(read, _size(outputs[-1]), names)
 
-    def written(self, node: Node) -> int:
-        """Bytes of the output, as it is kept after what melts into the node."""
-        if self._passes_on(node):
-            return 0
-        output = node.output
-        while (successor := self._successors.get(output.name)) and successor.operator not in DECODERS:
-            output = successor.output
-        return _size(output)
+    def _outputs(self, node: Node) -> tuple[Tensor, ...]:
+        """The output, and the outputs of what melts into the node, one after the other."""
+        chain = {node.output.name: node.output}
+        last = node.output
+        # A damaged file may lead in a circle.
+        while (successor := self._successors.get(last.name)) and successor.output.name not in chain:
+            last = chain[successor.output.name] = successor.output
+        return tuple(chain.values())
 
     def _passes_on(self, node: Node) -> bool:
         """Whether the node moves nothing itself."""
@@ -58,12 +70,13 @@ class Traffic:
 
     def _kept(self, tensor: Tensor) -> Tensor:
         """The tensor that is really read where an operator has `tensor` as operand."""
-        while (producer := self._producers.get(tensor.name)) and (
-            producer.operator in DECODERS or producer.operator in VIEWS
-        ):
-            if not producer.inputs or producer.inputs[0] is None:
+        passed = {tensor.name}
+        while (producer := self._producers.get(tensor.name)) and producer.operator in DECODERS | VIEWS:
+            operand = producer.inputs[0] if producer.inputs else None
+            if operand is None or operand.name in passed:
                 break
-            tensor = producer.inputs[0]
+            passed.add(operand.name)
+            tensor = operand
         return tensor
 
 
