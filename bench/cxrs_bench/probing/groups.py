@@ -25,7 +25,10 @@ _WORDS = (
     (re.compile(r"softmax", re.IGNORECASE), HEAD),
     (re.compile(r"pool|mean|reduce", re.IGNORECASE), POOL),
     (re.compile(r"concat|copy", re.IGNORECASE), CONCAT),
-    (re.compile(r"quantize|convert|reorder|transpose|reshape|squeeze|cast|pad|flatten", re.IGNORECASE), REFORMAT),
+    (
+        re.compile(r"quantize|convert|reorder|transpose|reshape|squeeze|cast|pad|flatten", re.IGNORECASE),
+        REFORMAT,
+    ),
     (re.compile(r"add(?!r)|eltwise|\bsum\b", re.IGNORECASE), ADD),
     (re.compile(r"mul|relu|clamp|clip|norm|subgraph|scale|elu\b|sigmoid", re.IGNORECASE), SCALE),
 )
@@ -70,7 +73,9 @@ def match_costs(events: Sequence[Event], rows: Sequence[OperatorCost]) -> Mappin
     named = {name: row for row in rows for name in (row.name, *row.tensors)}
     candidates = [index for index, event in enumerate(events) if _multiplies(event)]
     found = {
-        index: row for index in candidates if (row := named.get(_SUFFIXES.sub("", events[index].name))) is not None
+        index: row
+        for index in candidates
+        if (row := named.get(_SUFFIXES.sub("", events[index].name))) is not None
     }
     # Two events that both claim an operator: a convolution that an engine split, or a name that misleads.
     taken = list(map(id, found.values()))

@@ -114,11 +114,15 @@ def _options(library: _Library, threads: int) -> c_void_p:
         ("xnnpack", f"num_threads = {threads}\n"),
     ):
         payload = c_void_p(c_library.strdup(text.encode()))
-        library.call("AddOpaqueOptions", options, library.make("CreateOpaqueOptions", part.encode(), payload, free))
+        library.call(
+            "AddOpaqueOptions", options, library.make("CreateOpaqueOptions", part.encode(), payload, free)
+        )
     return options
 
 
-def _runner(library: _Library, environment: c_void_p, model: c_void_p, compiled: c_void_p) -> Callable[[], None]:
+def _runner(
+    library: _Library, environment: c_void_p, model: c_void_p, compiled: c_void_p
+) -> Callable[[], None]:
     signature = library.make("GetModelSignature", model, c_size_t(0))
     inputs, outputs = (
         _buffers(library, environment, signature, compiled, kind) for kind in ("Input", "Output")
@@ -128,7 +132,13 @@ def _runner(library: _Library, environment: c_void_p, model: c_void_p, compiled:
 
     def run() -> None:
         library.call(
-            "RunCompiledModel", compiled, c_size_t(0), c_size_t(len(inputs)), inputs, c_size_t(len(outputs)), outputs
+            "RunCompiledModel",
+            compiled,
+            c_size_t(0),
+            c_size_t(len(inputs)),
+            inputs,
+            c_size_t(len(outputs)),
+            outputs,
         )
 
     return run
@@ -144,7 +154,9 @@ def _buffers(
         tensor = library.make(f"GetSignature{kind}TensorByIndex", signature, c_size_t(index))
         tensor_type = ctypes.create_string_buffer(256)  # larger than LiteRtRankedTensorType has ever been
         library.call("GetRankedTensorType", tensor, tensor_type)
-        needs = library.make(f"GetCompiledModel{kind}BufferRequirements", compiled, c_size_t(0), c_size_t(index))
+        needs = library.make(
+            f"GetCompiledModel{kind}BufferRequirements", compiled, c_size_t(0), c_size_t(index)
+        )
         made = library.make("CreateManagedTensorBufferFromRequirements", environment, tensor_type, needs)
         handles.append(made.value)
     return (c_void_p * len(handles))(*handles)

@@ -29,9 +29,9 @@ def open_session(path: Path, threads: int, trace: Path | None = None) -> tuple[A
     session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     generator = np.random.default_rng(0)
     feed = {
-        value.name: generator.integers(0, 256, [size if isinstance(size, int) else 1 for size in value.shape]).astype(
-            INPUT_TYPES[value.type]
-        )
+        value.name: generator.integers(
+            0, 256, [size if isinstance(size, int) else 1 for size in value.shape]
+        ).astype(INPUT_TYPES[value.type])
         for value in session.get_inputs()
     }
     return session, feed

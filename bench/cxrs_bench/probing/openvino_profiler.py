@@ -46,7 +46,9 @@ def profile(path: Path, threads: int, inferences: int) -> Profile:
     return Profile(without_first(first, _read(request), inferences), statistics.median(walls))
 
 
-def without_first(first: Sequence[Event], all_together: Sequence[Event], inferences: int) -> tuple[Event, ...]:
+def without_first(
+    first: Sequence[Event], all_together: Sequence[Event], inferences: int
+) -> tuple[Event, ...]:
     """Mean of the later inferences, of what the plugin tells: the mean since the model was compiled.
 
     Parameters
@@ -58,7 +60,8 @@ def without_first(first: Sequence[Event], all_together: Sequence[Event], inferen
     return tuple(
         replace(
             event,
-            ms=max(0.0, event.ms * (inferences + 1) - before.get((event.name, event.operator), event.ms)) / inferences,
+            ms=max(0.0, event.ms * (inferences + 1) - before.get((event.name, event.operator), event.ms))
+            / inferences,
         )
         for event in all_together
     )

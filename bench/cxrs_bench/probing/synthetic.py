@@ -41,8 +41,12 @@ class Gemm:
 def gemm_onnx(gemm: Gemm, precision: Precision) -> bytes:
     """A model of `gemm` for ONNX engines; int8 is QDQ with uint8 activations, as the exported files are."""
     onnx: Any = import_extra("onnx", "bench")
-    make, element = onnx.helper.make_node, onnx.TensorProto.UINT8 if precision == "int8" else onnx.TensorProto.FLOAT
-    nodes, stored, name = [], {"s": np.float32(SCALE), "z": np.uint8(128), "zw": np.int8(0)}, "x0"
+    make, element = (
+        onnx.helper.make_node,
+        onnx.TensorProto.UINT8 if precision == "int8" else onnx.TensorProto.FLOAT,
+    )
+    nodes, name = [], "x0"
+    stored: dict[str, Any] = {"s": np.float32(SCALE), "z": np.uint8(128), "zw": np.int8(0)}
     for layer in range(LAYERS):
         weights, out = _weights(gemm, precision, layer), f"x{layer + 1}"
         stored[f"w{layer}"] = weights.reshape(gemm.channels, gemm.channels, 1, 1)
@@ -75,7 +79,11 @@ def gemm_tflite(gemm: Gemm, precision: Precision) -> bytes:
     last = first = graph.tensor("x0", shape)
     for layer in range(LAYERS):
         weights = _weights(gemm, precision, layer).reshape(gemm.channels, 1, 1, gemm.channels)
-        operands = [last, graph.tensor(f"w{layer}", weights.shape, weights), graph.bias(f"b{layer}", gemm.channels)]
+        operands = [
+            last,
+            graph.tensor(f"w{layer}", weights.shape, weights),
+            graph.bias(f"b{layer}", gemm.channels),
+        ]
         last = graph.tensor(f"x{layer + 1}", shape)
         graph.convolution(operands, last)
     return graph.to_bytes([first], [last])
@@ -106,11 +114,20 @@ def _onnx_model(
     graph = onnx.helper.make_graph(
         nodes,
         "probe",
-        *([onnx.helper.make_tensor_value_info(n, element, s) for n, s in ports.items()] for ports in (inputs, outputs)),
-        [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in stored.items() if name in used],
+        *(
+            [onnx.helper.make_tensor_value_info(n, element, s) for n, s in ports.items()]
+            for ports in (inputs, outputs)
+        ),
+        [
+            onnx.numpy_helper.from_array(np.asarray(value), name)
+            for name, value in stored.items()
+            if name in used
+        ],
     )
     opset = [onnx.helper.make_opsetid("", OPSET)]
-    model: bytes = onnx.helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION).SerializeToString()
+    model: bytes = onnx.helper.make_model(
+        graph, opset_imports=opset, ir_version=IR_VERSION
+    ).SerializeToString()
     return model
 
 
