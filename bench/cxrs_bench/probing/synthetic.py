@@ -167,9 +167,24 @@ class _TfliteGraph:
     def to_bytes(self, inputs: list[int], outputs: list[int]) -> bytes:
         flatbuffers: Any = import_extra("flatbuffers", "bench")
         self._graph.inputs, self._graph.outputs = inputs, outputs
+        self._model.signatureDefs = [self._signature(inputs, outputs)]
         builder = flatbuffers.Builder(1024)
         builder.Finish(self._model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
+
+    def _signature(self, inputs: list[int], outputs: list[int]) -> Any:
+        signature = self._schema.SignatureDefT()
+        signature.signatureKey, signature.subgraphIndex = "serving_default", 0
+        signature.inputs, signature.outputs = map(self._names, (inputs, outputs))
+        return signature
+
+    def _names(self, tensors: list[int]) -> list[Any]:
+        named = []
+        for index in tensors:
+            entry = self._schema.TensorMapT()
+            entry.name, entry.tensorIndex = self._graph.tensors[index].name, index
+            named.append(entry)
+        return named
 
     def _add(
         self, name: str, shape: tuple[int, ...], kind: int, scales: list[float], values: NDArray[Any] | None
