@@ -57,6 +57,7 @@ COMMANDS: Mapping[str, Lazy] = {
     "train": Lazy("cxrs_export.cli_train", "export", "Train the network on labelled X-rays."),
     "export": Lazy("cxrs_export.cli_export", "export", "Convert a model to verified TFLite and ONNX files."),
     "complexity": Lazy("cxrs_export.cli_complexity", "bench", "Count parameters and MACs of model files."),
+    "bench": Lazy("cxrs_bench.cli_bench", "bench", "Measure how long inference takes on this machine."),
     "data": Lazy("cxrs_bench.data.cli", "data", "Prepare, describe and audit data sets."),
     "phantom": Lazy("cxrs_bench.cli", "bench", "Draw a chest phantom to try things with."),
 }

@@ -130,17 +130,18 @@ def grade(outputs: Outputs, card: ModelCard) -> Decision:
 
     The logit margin log(p2 / p1) is divided by the card's temperature (Guo et al., On Calibration of Modern
     Neural Networks, ICML 2017); level 2 iff p2 >= p1, which no temperature changes.
-    Raises `EngineError` when the output is not two probabilities.
+    Of a network that was never trained no level is told. Raises `EngineError` when the output is not two
+    probabilities.
     """
     level1, level2 = _read_probabilities(outputs, card)
     margin = math.log(level2 / level1) / card.calibration.temperature
     # tanh is the logistic function that can't overflow.
     lean = math.tanh(margin / 2)
-    return Decision(
-        outcome="graded",
-        level=2 if level2 >= level1 else 1,
-        probabilities={"level1": (1 - lean) / 2, "level2": (1 + lean) / 2},
-    )
+    probabilities = {"level1": (1 - lean) / 2, "level2": (1 + lean) / 2}
+    if not card.is_trained:
+        note = f"model {card.name} was never trained: its weights are random, for benchmarks only"
+        return Decision("rejected", None, probabilities, (note,))
+    return Decision("graded", 2 if level2 >= level1 else 1, probabilities)
 
 
 def _read_probabilities(outputs: Outputs, card: ModelCard) -> tuple[float, float]:

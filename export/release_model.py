@@ -20,7 +20,7 @@ import click
 from cxrs_bench.evaluation import evaluate, render_text
 from cxrs_bench.labelled import in_split, read_labelled
 from cxrs_bench.progress import progress
-from cxrs_export.cli_export import released_checkpoint
+from cxrs_export.cli_export_sources import released_checkpoint
 from cxrs_export.exporting import REPORT, ExportPlan, export_files
 from cxrs_export.golden import record_golden
 from cxrs_export.grading import predict_labelled

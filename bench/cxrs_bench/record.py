@@ -98,13 +98,15 @@ class Conditions:
     load : average of the last minute, processes.
     clock_mhz : mean over the cores.
     temperature_c : of the hottest sensor of the CPU.
-    throttled : what slows the machine down now, such as ``under-voltage``; empty: nothing.
+    throttled : what slows a Raspberry Pi down now, such as ``under-voltage``; empty: nothing.
+    throttle_events : how often x86 cores were slowed down for heat since the machine started.
     """
 
     load: float | None = None
     clock_mhz: float | None = None
     temperature_c: float | None = None
     throttled: tuple[str, ...] | None = None
+    throttle_events: int | None = None
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,7 @@ class Round:
     settled : whether the warm-up ended because times had settled, not because its time was up.
     load_ms : importing the engine and opening the file in it, until it can infer.
     cpu_ms, wall_ms : CPU time of the process, and time that passed, over all timed inferences.
+    others_cpu_ms : CPU time that other processes, or a virtual machine's host, took meanwhile.
     rss_bare_bytes : resident set of the bare interpreter.
     rss_peak_bytes : highest resident set of the process, interpreter included.
     """
@@ -164,6 +167,7 @@ class Round:
     wall_ms: Milliseconds
     rss_bare_bytes: Count | None
     rss_peak_bytes: Count | None
+    others_cpu_ms: Milliseconds | None = None
     before: Conditions = field(default_factory=Conditions)
     after: Conditions = field(default_factory=Conditions)
 

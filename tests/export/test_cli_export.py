@@ -20,7 +20,7 @@ from cxrs_edge.cli import main
 from cxrs_edge.engines.registry import ENGINES
 from cxrs_edge.model_file import read_model_file
 from cxrs_edge.prepare import InputSpec
-from cxrs_export import cli_export, network
+from cxrs_export import cli_export, cli_export_sources, network
 from cxrs_export.exporting import ExportPlan
 from cxrs_export.keras_file import Provenance, save_model
 from cxrs_export.network import Widths, build_network
@@ -286,7 +286,7 @@ def test_not_a_keras_model(tmp_path: Path) -> None:
 
 def test_without_model_outside_of_a_clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        cli_export, "__file__", str(tmp_path / "site-packages" / "cxrs_export" / "cli_export.py")
+        cli_export_sources, "__file__", str(tmp_path / "site-packages" / "cxrs_export" / "cli_export.py")
     )
     monkeypatch.chdir(tmp_path)
     result = run("export", "-o", tmp_path / "out")
@@ -296,4 +296,4 @@ def test_without_model_outside_of_a_clone(tmp_path: Path, monkeypatch: pytest.Mo
     released = tmp_path / "export" / "checkpoints" / "cxrs.keras"
     released.parent.mkdir(parents=True)
     released.touch()
-    assert cli_export.released_checkpoint() == released
+    assert cli_export_sources.released_checkpoint() == released
