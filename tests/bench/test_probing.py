@@ -94,7 +94,9 @@ SUMMARY = """
 
 
 def test_litert_summary() -> None:
-    events = litert_profiler.read_summary(SUMMARY.replace("\n  TfLiteXNN", "\n  #").replace("not a row", "") + "?")
+    events = litert_profiler.read_summary(
+        SUMMARY.replace("\n  TfLiteXNN", "\n  #").replace("not a row", "") + "?"
+    )
     assert events[:3] == (
         Event("Convert (NC)", "Convert (NC)", 0.04),
         Event("Fully GEMM", "Fully Connected (NC, QS8, QC8W) GEMM", 0.081),
@@ -119,7 +121,12 @@ def _cost(name: str, form: Any = "1x1", *tensors: str) -> OperatorCost:
     return OperatorCost(name, "Conv", 10, 1, (1,), form, 1, 1, tensors)
 
 
-ROWS = (_cost("stem", "spatial"), _cost("a"), _cost("b", "depthwise", "b:0", "b_relu:0"), _cost("head", "dense"))
+ROWS = (
+    _cost("stem", "spatial"),
+    _cost("a"),
+    _cost("b", "depthwise", "b:0", "b_relu:0"),
+    _cost("head", "dense"),
+)
 
 
 def _matched(*events: Event) -> dict[int, str]:
