@@ -1,4 +1,4 @@
-"""`cxrs-edge bench`: run, compare."""
+"""`cxrs-edge bench`: run, compare; analyse and report are in `cxrs_bench.cli_report`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from cxrs_bench.cli_report import analyse, report
 from cxrs_bench.progress import progress
 from cxrs_bench.record import Report, Settings, read_report, write_report
 from cxrs_edge.engines.registry import ENGINES
@@ -21,7 +22,11 @@ FULL = {"rounds": 5, "samples": 50, "seconds": 10.0, "commands": 3}
 
 @click.group()
 def bench() -> None:
-    """Measure how long inference takes on this machine, and compare such measurements."""
+    """Measure how long inference takes on this machine, find out why, and compare such measurements."""
+
+
+bench.add_command(analyse)
+bench.add_command(report)
 
 
 def _parse_threads(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...]:

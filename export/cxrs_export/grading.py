@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from cxrs_bench.grading import Report, collect, predict_file
 from cxrs_bench.labelled import LabelledSet
 from cxrs_bench.predictions import Predictions
-from cxrs_edge.errors import CxrsError
-from cxrs_edge.grader import Grader
 from cxrs_edge.image import read_file, read_image
 from cxrs_edge.prepare import pixels_needed, prepare
-
-Report = Callable[[str, int, int], None]
 
 
 def predict_labelled(
@@ -27,28 +24,9 @@ def predict_labelled(
     report: Report = lambda *_: None,
 ) -> Predictions:
     """Grade every image of a labelled set (levels 1 and 2) with a ``.keras``, ``.tflite`` or ``.onnx`` file."""
-    grade = (
-        _keras_levels(model, rows) if model.suffix == ".keras" else _file_levels(model, rows, engine, threads)
-    )
-    level2 = []
-    for number, probability in enumerate(grade, 1):
-        level2.append(probability)
-        report("grading", number, len(rows))
-    return Predictions(
-        names=tuple(row.image_id for row in rows),
-        patients=tuple(row.patient for row in rows),
-        levels=np.array([row.level for row in rows]),
-        level2=np.array(level2, np.float64),
-    )
-
-
-def _file_levels(model: Path, rows: LabelledSet, engine: str, threads: int | None) -> Iterator[float]:
-    grader = Grader.open(model, engine=engine, threads=threads)
-    for row in rows:
-        grade = grader.grade(row.path)
-        if grade.probabilities is None:
-            raise CxrsError(f"{row.path}: {grade.outcome}; expected a grade of every labelled image")
-        yield grade.probabilities["level2"]
+    if model.suffix == ".keras":
+        return collect(rows, _keras_levels(model, rows), report)
+    return predict_file(model, rows, engine=engine, threads=threads, report=report)
 
 
 def _keras_levels(model: Path, rows: LabelledSet) -> Iterator[float]:
