@@ -21,7 +21,10 @@ from cxrs_bench.latency.host import _flattened, parse_throttled, read_conditions
     ("text", "flags"),
     [
         ("throttled=0x0\n", ()),
-        ("throttled=0x50005", ("under-voltage", "throttled", "under-voltage since start", "throttled since start")),
+        (
+            "throttled=0x50005",
+            ("under-voltage", "throttled", "under-voltage since start", "throttled since start"),
+        ),
         # As the kernel's file has it, without a prefix.
         ("80008", ("soft temperature limit", "soft temperature limit since start")),
         ("0x2", ("clock capped",)),
