@@ -67,6 +67,9 @@ bench: $(VENV)/.done runs/networks/.done  ## Times of the three networks on ever
 	mkdir -p docs/bench
 	$(VENV)/bin/cxrs-edge bench run --models runs/networks --threads $(BENCH_THREADS) -o docs/bench/bench.json \
 	    --overwrite
+	$(VENV)/bin/cxrs-edge bench analyse docs/bench/bench.json --models runs/networks \
+	    $(if $(wildcard $(DATA)),--labels $(DATA))
+	$(VENV)/bin/cxrs-edge bench report docs/bench/bench.json -o docs/bench/bench.html
 
 runs/networks/.done: export/checkpoints/cxrs.keras | $(VENV)/.done
 	$(VENV)/bin/cxrs-edge export export/checkpoints/cxrs.keras --baselines -o runs/networks \
