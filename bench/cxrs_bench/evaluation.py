@@ -152,7 +152,7 @@ def paired_flips(a: Predictions, b: Predictions, *, threshold: float = 0.5) -> F
 
     Raises DataError when the images differ, or when an image's patient or true level does.
     """
-    b_rows = _rows_of_same_images(a, b)
+    b_rows = rows_of_same_images(a, b)
     b_level2 = b.level2[b_rows]
     before, after = predicted_levels(a.level2, threshold), predicted_levels(b_level2, threshold)
     changes = list(zip(a.names, (after - before).tolist(), strict=True))
@@ -242,7 +242,7 @@ def _estimates(
     blocks = [measure(weights * times) for times in draws]
     return Figures(
         *(
-            _estimate(float(value), np.concatenate(samples))
+            estimate(float(value), np.concatenate(samples))
             for value, *samples in zip(measure(weights), *blocks, strict=True)
         )
     )
@@ -260,7 +260,8 @@ def _times_drawn(patient_of_image: IntArray, resamples: int, seed: int) -> Itera
         yield times[:, patient_of_image].astype(np.float64)
 
 
-def _estimate(value: float, samples: FloatArray) -> Estimate:
+def estimate(value: float, samples: FloatArray) -> Estimate:
+    """A figure with the percentile interval of its resamples, of which undefined ones are NaN."""
     defined = samples[~np.isnan(samples)]
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(defined, [tail, 1 - tail]) if defined.size else (np.nan, np.nan)
@@ -273,7 +274,8 @@ def _patient_counts(predictions: Predictions) -> Counts:
     return Counts(len(set(predictions.patients)), levels.count(1), levels.count(2))
 
 
-def _rows_of_same_images(a: Predictions, b: Predictions) -> list[int]:
+def rows_of_same_images(a: Predictions, b: Predictions) -> list[int]:
+    """Where each image of `a` stands in `b`; raises `DataError` when they aren't of the same graded set."""
     odd = sorted(set(a.names) ^ set(b.names))
     if odd:
         raise DataError(

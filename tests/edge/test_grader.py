@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_models import FULL
 
 from cxrs_edge import CxrsError, Grade, Grader
 from cxrs_edge.card import Calibration, ModelCard
@@ -123,6 +124,29 @@ def test_the_card_decides_crop_and_temperature(write_model, draw_xray):
     )
     expected = 1 / (1 + math.exp(-margin / 4))
     assert mild.grade(path).probabilities["level2"] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["tflite", "onnx"])
+def test_all_outputs_reach_the_grade(write_model, expected_outputs, draw_xray, kind):
+    grader = Grader.open(write_model(kind, **FULL), threads=1)
+    examined = grader.examine(draw_xray())
+    expected = expected_outputs(examined.pixels)
+    assert list(examined.grade.zones) == list("abcdef")
+    assert list(examined.grade.zones.values()) == pytest.approx(expected["zones"][0], abs=1e-5)
+    extents = (examined.grade.geographic, examined.grade.opacity)
+    assert extents == pytest.approx(expected["extents"][0], abs=1e-4)
+    # For who explains a grade: what the network saw, and what each cell of it adds to the margin.
+    assert (examined.pixels.dtype, examined.pixels.shape) == (np.uint8, (1, 64, 64, 3))
+    np.testing.assert_allclose(examined.outputs["evidence"], expected["evidence"], atol=1e-5)
+    margin = math.log(examined.grade.probabilities["level2"] / examined.grade.probabilities["level1"])
+    assert examined.outputs["evidence"].sum() == pytest.approx(margin, abs=1e-4)
+    plain = dataclasses.replace(grader.grade(draw_xray()), timing_ms={})
+    assert plain == dataclasses.replace(examined.grade, timing_ms={})
+
+
+def test_a_model_without_more_outputs_gives_none(write_model, draw_xray):
+    result = Grader.open(write_model("onnx")).grade(draw_xray())
+    assert (result.zones, result.geographic, result.opacity) == (None, None, None)
 
 
 def test_bytes_and_paths_give_the_same_grade(write_model, draw_xray):
