@@ -166,28 +166,6 @@ def paired_flips(a: Predictions, b: Predictions, *, threshold: float = 0.5) -> F
     )
 
 
-def paired_difference(
-    a: Predictions, b: Predictions, *, resamples: int = 2000, seed: int = 0, threshold: float = 0.5
-) -> Estimate:
-    """Balanced accuracy of `a` less that of `b` (-1..1), with an interval of the paired difference: each resample of
-    patients is graded by both.
-
-    Raises DataError as `paired_flips` does.
-    """
-    b_level2 = b.level2[_rows_of_same_images(a, b)]
-
-    def measure(weights: FloatArray) -> FloatArray:
-        of_a, of_b = (
-            figures(a.levels, level2, threshold=threshold, weights=weights).balanced_accuracy
-            for level2 in (a.level2, b_level2)
-        )
-        return of_a - of_b
-
-    draws = _times_drawn(patient_index(a.patients), resamples, seed)
-    samples = np.concatenate([measure(times) for times in draws])
-    return _estimate(float(measure(np.ones(a.levels.size))), samples)
-
-
 def render_text(evaluation: Evaluation, title: str) -> str:
     """Plain text in the paper's order: sensitivity (Table 3), confusion matrix (4), the rest."""
     image, patient = evaluation.by_image, evaluation.by_patient
