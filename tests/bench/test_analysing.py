@@ -112,7 +112,7 @@ def test_accuracy_can_not_be_claimed_without_a_set(example: Report) -> None:
     assert {(claim.measured, claim.holds) for claim in claims} == {("latency only", None)}
 
 
-def _with_profiles(example: Report, advantage: Advantage, **rows: tuple[OperatorRow, ...]) -> Analyses:
+def _with_profiles(advantage: Advantage, **rows: tuple[OperatorRow, ...]) -> Analyses:
     runs = {"ours": advantage.ours, "theirs": advantage.theirs}
     return Analyses(
         operators=tuple(
@@ -135,7 +135,7 @@ def test_the_gap_is_split_exactly(example: Report) -> None:
         OperatorRow("3x3 convolutions", 16, 8_000_000_000, 0, 20.0),
         OperatorRow("additions", 16, 0, 0, 5.0),
     )
-    gap = find_gap(advantage, _with_profiles(example, advantage, ours=ours, theirs=theirs))
+    gap = find_gap(advantage, _with_profiles(advantage, ours=ours, theirs=theirs))
     assert gap is not None
     assert (gap.ours, gap.theirs) == (32 / 4, 35 / 10)
     assert gap.convolutions == 20 / 4 - 30 / 10
@@ -150,9 +150,9 @@ def test_the_gap_is_split_exactly(example: Report) -> None:
 def test_without_both_profiles_there_is_no_gap(example: Report) -> None:
     advantage = find_advantages(example)[0]
     row = (OperatorRow("1x1 convolutions", 1, 10, 0, 1.0),)
-    assert find_gap(advantage, _with_profiles(example, advantage, ours=row)) is None
+    assert find_gap(advantage, _with_profiles(advantage, ours=row)) is None
     nothing = (OperatorRow("additions", 1, 0, 0, 1.0),)
-    assert find_gap(advantage, _with_profiles(example, advantage, ours=row, theirs=nothing)) is None
+    assert find_gap(advantage, _with_profiles(advantage, ours=row, theirs=nothing)) is None
 
 
 def test_groups_add_up_and_keep_what_was_merged_away() -> None:

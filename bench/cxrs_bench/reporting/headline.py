@@ -19,19 +19,19 @@ VERDICTS = {
 }
 
 
-def headline(report: Report, advantages: Sequence[Advantage]) -> str:
-    """One paragraph, plain text; says what is missing where there is nothing to compare."""
+def headline(report: Report, advantages: Sequence[Advantage]) -> tuple[str, ...]:
+    """Paragraphs of plain text: what of the advantage is time, and why not all of it.
+
+    Says what is missing where there is nothing to compare.
+    """
     fewest = _fewest_threads(advantages)
     if not fewest:
         return (
             "This report compares no two networks: for the paper's claim it needs runs of CXR-S and of ResNet-50 or "
-            "CheXNet in the same precision, on the same engine, with the same number of threads."
+            "CheXNet in the same precision, on the same engine, with the same number of threads.",
         )
-    sentences = [
-        _answer(fewest), _advantage(fewest), *_by_precision(fewest), _more_threads(advantages, fewest),
-        _why(report, fewest),
-    ]  # fmt: skip
-    return " ".join(filter(None, sentences))
+    answer = [_answer(fewest), _advantage(fewest), *_by_precision(fewest), _more_threads(advantages, fewest)]
+    return tuple(filter(None, (" ".join(filter(None, answer)), _why(report, fewest))))
 
 
 def _fewest_threads(advantages: Sequence[Advantage]) -> list[Advantage]:
@@ -49,8 +49,8 @@ def _answer(advantages: Sequence[Advantage]) -> str:
 
 
 def _advantage(advantages: Sequence[Advantage]) -> str:
-    fewer = [f"{ratio:.1f} times fewer FLOPs than {name}" for name, ratio in _opponents(advantages).items()]
-    return f"CXR-S has {listed(fewer)}."
+    fewer = [f"{ratio:.1f} times fewer than {name}" for name, ratio in _opponents(advantages).items()]
+    return f"CXR-S has {listed(fewer).replace('fewer', 'fewer FLOPs', 1)}."
 
 
 def _opponents(advantages: Sequence[Advantage]) -> dict[str, float]:
@@ -58,24 +58,23 @@ def _opponents(advantages: Sequence[Advantage]) -> dict[str, float]:
 
 
 def _by_precision(advantages: Sequence[Advantage]) -> Iterator[str]:
-    names = " and ".join(_opponents(advantages))
     ordered = sorted(advantages, key=lambda one: (one.precision, one.engine))
     for index, (precision, group) in enumerate(groupby(ordered, key=lambda one: one.precision)):
         engines = [
             f"{_ratios(pairs)} on {engine_name(engine)}"
             for engine, pairs in groupby(group, key=lambda one: one.engine)
         ]
-        lead = "In" if index else f"With {threads_name(advantages[0].threads)}, against {names}, in"
-        yield f"{lead} {precision} it is {listed(engines)}."
+        lead = "In" if index else f"With {threads_name(advantages[0].threads)}, in"
+        yield f"{lead} {precision} it is {listed(engines).replace('times', 'times as fast', 1)}."
 
 
 def _ratios(advantages: Iterable[Advantage]) -> str:
-    """Such as ``2.4 and 2.2 (in full) times as fast``."""
+    """Such as ``2.41 and 2.13 (in full) times``, in the order of the opponents."""
     pairs = [
         f"{one.time_ratio.value:.2f}{'' if one.verdict == 'partly' else f' ({VERDICTS[one.verdict]})'}"
         for one in advantages
     ]
-    return f"{listed(pairs)} times as fast"
+    return f"{listed(pairs)} times"
 
 
 def _more_threads(advantages: Sequence[Advantage], fewest: Sequence[Advantage]) -> str:

@@ -17,6 +17,8 @@ NETWORK_INKS = {"cxrs": "n0", "chexnet": "n1", "resnet50": "n2"}
 OTHER_INK = "n3"
 MARKERS = {"tflite": "o", "onnx": "s", "openvino": "^"}
 OTHER_MARKER = "D"
+LINES = {"tflite": "-", "onnx": "--", "openvino": ":"}
+OTHER_LINE = "-."
 ROW = 0.26
 """Inches of one line in a chart of lines."""
 MOST_ROWS = 60
@@ -80,8 +82,8 @@ def plot_accuracy(rows: Sequence[Timed], name: str) -> str:
         if len(judged) < len(rows):
             axis.axhspan(floor - 0.03, floor + 0.03, color=INKS["line"], alpha=0.35, linewidth=0)
             axis.annotate(
-                "latency only", (1, floor), xycoords=("axes fraction", "data"), ha="right", va="center",
-                color=INKS["soft"], xytext=(-4, 0), textcoords="offset points", fontsize=8,
+                "latency only", (0, floor + 0.03), xycoords=("axes fraction", "data"), va="bottom",
+                color=INKS["soft"], xytext=(4, 2), textcoords="offset points", fontsize=8,
             )  # fmt: skip
         axis.set_xlabel("median time of one image, ms")
         axis.set_ylabel("balanced accuracy, 95 % interval")
@@ -147,11 +149,9 @@ def plot_roofline(rows: Sequence[Timed], roofline: Roofline, precision: str, thr
             ridge = peak.gmac_s / memory if memory else low
             xs = [low, max(low, ridge), max(high, ridge)]
             ys = [min(peak.gmac_s, (memory or peak.gmac_s) * x) for x in xs]
-            axis.plot(xs, ys, color=INKS["soft"], linewidth=1.1)
-            axis.annotate(
-                f"{engine_name(peak.engine)} {peak.gmac_s:.0f}", (xs[-1], peak.gmac_s), xytext=(-2, 3), ha="right",
-                textcoords="offset points", fontsize=8, color=INKS["soft"],
-            )  # fmt: skip
+            label = f"{engine_name(peak.engine)} {peak.gmac_s:.0f}"
+            style = LINES.get(peak.engine, OTHER_LINE)
+            axis.plot(xs, ys, style, color=INKS["soft"], linewidth=1.3, label=label)
         for row in points:
             axis.plot(
                 row.intensity, row.gmac_s, _marker(row.run.engine), color=_ink(row.model.network), markersize=7,
@@ -160,9 +160,15 @@ def plot_roofline(rows: Sequence[Timed], roofline: Roofline, precision: str, thr
         axis.set_xlabel("arithmetic intensity, MACs per byte")
         axis.set_ylabel("G MACs per second")
         axis.set_xlim(low, None)
+        if peaks:
+            axis.legend(loc="lower right", title=_memory_label(memory), fontsize=8, title_fontsize=8)
         _plain_numbers(axis.xaxis)
         _plain_numbers(axis.yaxis)
     return drawn.svg
+
+
+def _memory_label(memory: float | None) -> str:
+    return "peaks, G MACs per second" + ("" if memory is None else f"\nmemory: {memory:.0f} GB per second")
 
 
 def plot_operators(profiles: Sequence[OperatorProfile], networks: Mapping[str, str], name: str) -> str:

@@ -84,7 +84,9 @@ def _markdown(report: Report, rows: Sequence[Timed]) -> Iterator[str]:
     packages = ", ".join(f"{name} {version}" for name, version in host.packages.items())
     advantages = find_advantages(report)
     yield f"# Are fewer FLOPs less time? {_text(host.board or host.cpu or host.machine)}"
-    yield from ("", _text(headline(report, advantages)), "")
+    for paragraph in headline(report, advantages):
+        yield from ("", _text(paragraph))
+    yield ""
     yield (
         f"Measured {_text(report.created)} by cxrs-edge {_text(report.version)} on {_text(host.cpu or 'a CPU')} "
         f"({host.cores} cores, {_text(host.system)}, {_text(packages)})."
