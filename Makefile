@@ -73,7 +73,7 @@ bench: $(VENV)/.done runs/networks/.done  ## Times of the three networks on ever
 
 runs/networks/.done: export/checkpoints/cxrs.keras | $(VENV)/.done
 	$(VENV)/bin/cxrs-edge export export/checkpoints/cxrs.keras --baselines -o runs/networks \
-	    --calibration-images 20 --verification-images 20
+	    --calibration-images 50 --verification-images 50
 	touch $@
 
 # A backbone for `cxrs-edge train --init`, from the findings at PRETRAIN_DATA: some hours on two cores, resumable.
