@@ -80,7 +80,11 @@ def _bytes(model: Model) -> int:
 
 def _profiles(report: Report) -> list[OperatorProfile]:
     runs = [run for run in report.runs if run.threads == 1 and run.outcome == "measured"]
-    found = [_profile(run, report.model(run.model)) for run in runs if report.model(run.model).precision != "float16"]
+    found = [
+        _profile(run, report.model(run.model))
+        for run in runs
+        if report.model(run.model).precision != "float16"
+    ]
     refused = next(run for run in runs if report.model(run.model).precision == "float16")
     reason = "tflite: its C library has no LiteRtGetProfileSummary; so there is no profile"
     return [*found, OperatorProfile(refused.model, refused.engine, 1, "LiteRT's profiler", reason=reason)]
@@ -98,7 +102,9 @@ def _profile(run: Run, model: Model) -> OperatorProfile:
         )
         for group, (macs, moved, time) in NETWORKS[model.network].items()
     )
-    slow = SlowOperator("stage1_block1", "Fully Connected (NC, QS8, QC8W) GEMM", rows[1].group, 82_000_000, 900_000, 2.5)
+    slow = SlowOperator(
+        "stage1_block1", "Fully Connected (NC, QS8, QC8W) GEMM", rows[1].group, 82_000_000, 900_000, 2.5
+    )
     return OperatorProfile(
         run.model, run.engine, 1, "the engine's profiler", None, 20, total * 1.04, 70, 70, rows, (slow,) * 3
     )
@@ -113,7 +119,9 @@ def _roofline(report: Report) -> Roofline:
             for precision, scale in (("int8", 1.0), ("float32", 0.26))
             for engine, peak in speed.items()
         ),
-        bandwidths=tuple(Bandwidth(engine, threads, 12.0 + 6 * threads) for threads in (1, 2) for engine in speed),
+        bandwidths=tuple(
+            Bandwidth(engine, threads, 12.0 + 6 * threads) for threads in (1, 2) for engine in speed
+        ),
         demands=tuple(Demand(model.id, model.macs or 0, _bytes(model)) for model in report.models),
         failures=("openvino, 2 threads, memory: no answer within 600 s; its process was ended",),
     )
@@ -138,6 +146,8 @@ def _accuracy(report: Report) -> list[Accuracy]:
         against = None if twin == id else Against(twin, 1, 2, 0.08, (-0.01, -0.06, 0.05))
         confusion = ((10, 8), (13, 29))
         found.append(
-            Accuracy(id, engine, "measured", None, "severity, split test", 60, 32, confusion, figures, against)
+            Accuracy(
+                id, engine, "measured", None, "severity, split test", 60, 32, confusion, figures, against
+            )
         )
     return found

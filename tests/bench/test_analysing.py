@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tiny_models import TinyCard, TinyGraph, tiny_onnx
 
 from cxrs_bench.analyses import Analyses, Bandwidth, Demand, OperatorProfile, OperatorRow, Peak, Roofline
 from cxrs_bench.analysing.accuracy import judge_models
@@ -28,9 +28,6 @@ from cxrs_bench.probing.groups import group_events
 from cxrs_bench.record import Report, Run, read_report
 from cxrs_edge.errors import DataError
 from cxrs_edge.model_file import read_model_file, with_card
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "edge"))
-from tiny_models import TinyCard, TinyGraph, tiny_onnx
 
 EXAMPLE = Path(__file__).parent / "example-report.json"
 

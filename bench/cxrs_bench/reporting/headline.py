@@ -8,7 +8,7 @@ from itertools import groupby
 from cxrs_bench.analysing.advantage import Advantage
 from cxrs_bench.analysing.gap import Gap, find_gap
 from cxrs_bench.record import Report
-from cxrs_bench.reporting.words import engine_name, listed, network_name, percent, threads_name
+from cxrs_bench.reporting.words import engine_name, engine_place, listed, network_name, percent, threads_name
 
 VERDICTS = {
     "realised": "in full",
@@ -58,7 +58,7 @@ def _opponents(advantages: Sequence[Advantage]) -> dict[str, float]:
 
 
 def _by_precision(advantages: Sequence[Advantage]) -> Iterator[str]:
-    ordered = sorted(advantages, key=lambda one: (one.precision, one.engine))
+    ordered = sorted(advantages, key=lambda one: (one.precision, engine_place(one.engine)))
     for index, (precision, group) in enumerate(groupby(ordered, key=lambda one: one.precision)):
         engines = [
             f"{_ratios(pairs)} on {engine_name(engine)}"

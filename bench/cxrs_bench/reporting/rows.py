@@ -9,6 +9,7 @@ from cxrs_bench.analyses import Accuracy
 from cxrs_bench.analysing.roofline import intensity_of, limit_gmac_s
 from cxrs_bench.latency.intervals import Interval, Summary, summarize
 from cxrs_bench.record import Model, Report, Run
+from cxrs_bench.reporting.words import engine_place
 from cxrs_edge.errors import DataError
 
 PLAUSIBLE_MS = (1e-4, 1e8)
@@ -104,7 +105,14 @@ def _judged(report: Report, run: Run) -> Iterator[Accuracy]:
 
 def _order(row: Timed) -> tuple[object, ...]:
     model, run = row.model, row.run
-    return model.size, model.precision, run.threads, run.engine, network_place(model.network), model.id
+    return (
+        model.size,
+        model.precision,
+        run.threads,
+        engine_place(run.engine),
+        network_place(model.network),
+        model.id,
+    )
 
 
 def network_place(network: str) -> tuple[int, str]:

@@ -27,6 +27,12 @@ def engine_name(engine: str) -> str:
     return ENGINES.get(engine, engine)
 
 
+def engine_place(engine: str) -> tuple[int, str]:
+    """For sorting: engines in the order of the registry, others by name."""
+    known = list(ENGINES)
+    return known.index(engine) if engine in known else len(known), engine
+
+
 def threads_name(threads: int) -> str:
     """``1 thread``, ``2 threads``."""
     return "1 thread" if threads == 1 else f"{threads} threads"
