@@ -18,9 +18,11 @@ SCHEMA = "cxrs-edge/card/1"
 LABELS = ("level1", "level2")
 ZONES = ("a", "b", "c", "d", "e", "f")
 """Upper, middle and lower zone of the patient's right lung, which lies on a film's left, then of the left lung."""
-PRECISIONS = ("float32", "int8")
+PRECISIONS = ("float32", "float16", "int8")
 FRONTAL_CHEST = "frontal-chest"
 GATES = (FRONTAL_CHEST, "none")
+RANDOM_WEIGHTS = {"weights": "random"}
+"""What `training` holds of a network that was never trained."""
 MAX_JSON_BYTES = 4_000_000
 
 T = TypeVar("T")
@@ -76,7 +78,7 @@ class ModelCard:
     ----------
     name, version : of the model, for example ``cxrs`` and ``0.1.0``.
     network : what the graph is, in words and widths.
-    precision : ``float32`` or ``int8``.
+    precision : ``float32``, ``float16`` (weights only) or ``int8``.
     input : what `cxrs_edge.prepare` must make of an image.
     outputs : name of each output of the graph -> its meaning.
     labels : order of the columns of ``probabilities``.
@@ -108,6 +110,11 @@ class ModelCard:
     quantization: Mapping[str, Any] = field(default_factory=dict)
     accuracy: Mapping[str, Any] = field(default_factory=dict)
     gate: str = FRONTAL_CHEST
+
+    @property
+    def is_trained(self) -> bool:
+        """False for random weights, whose answers mean nothing."""
+        return not RANDOM_WEIGHTS.items() <= self.training.items()
 
     def to_json(self) -> str:
         """JSON text (sorted keys, so that equal cards are equal bytes); raises `ValueError` for NaN."""

@@ -59,6 +59,7 @@ COMMANDS: Mapping[str, Lazy] = {
     "export": Lazy("cxrs_export.cli_export", "export", "Convert a model to verified TFLite and ONNX files."),
     "complexity": Lazy("cxrs_export.cli_complexity", "bench", "Count parameters and MACs of model files."),
     "gate": Lazy("cxrs_export.cli_gate", "bench", "Measure or fit the quality gate."),
+    "bench": Lazy("cxrs_bench.cli_bench", "bench", "Measure how long inference takes on this machine."),
     "data": Lazy("cxrs_bench.data.cli", "data", "Prepare, describe and audit data sets."),
     "phantom": Lazy("cxrs_bench.cli", "bench", "Draw a chest phantom to try things with."),
 }

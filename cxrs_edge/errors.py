@@ -9,7 +9,8 @@
     |   `-- MissingDependency    the package isn't installed; the message has the pip line
     |-- TrainingError            a run can't start, or can't be resumed
     |-- VerificationError        an exported file does not reproduce the Keras model
-    `-- SelftestError            this machine does not reproduce the released answers
+    |-- SelftestError            this machine does not reproduce the released answers
+    `-- SlowerError              a benchmark is slower than the one that it was compared with
 
 A message names the subject, what it got, what it expected and the fix. `cxrs_edge.cli` turns each of
 them into one line on stderr and the exit status; nothing else in the package prints.
@@ -88,3 +89,10 @@ class SelftestError(CxrsError):
 
     kind = "selftest"
     exit_status = 4
+
+
+class SlowerError(CxrsError):
+    """`bench compare --fail-if-slower` found something slower."""
+
+    kind = "slower"
+    exit_status = 6

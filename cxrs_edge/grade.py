@@ -141,7 +141,8 @@ def grade(outputs: Outputs, card: ModelCard) -> Decision:
 
     The logit margin log(p2 / p1) is divided by the card's temperature (Guo et al., On Calibration of Modern
     Neural Networks, ICML 2017); level 2 is the likelier one iff p2 >= p1, which no temperature changes.
-    Raises `EngineError` naming the output whose numbers can't be its meaning.
+    Of a network that was never trained no level is told. Raises `EngineError` naming the output whose numbers can't
+    be its meaning.
     """
     found = read_outputs(outputs, card)
     margin = math.log(found.level2 / found.level1) / card.calibration.temperature
@@ -155,6 +156,9 @@ def grade(outputs: Outputs, card: ModelCard) -> Decision:
         geographic=found.geographic,
         opacity=found.opacity,
     )
+    if not card.is_trained:
+        note = f"model {card.name} was never trained: its weights are random, for benchmarks only"
+        return replace(likelier, outcome="rejected", level=None, notes=(note,))
     return likelier if card.decision is None else _apply(card.decision, likelier)
 
 

@@ -24,7 +24,7 @@ from cxrs_bench.labelled import in_split, read_labelled
 from cxrs_bench.out_of_fold import outcomes
 from cxrs_bench.progress import progress
 from cxrs_bench.severity_figures import render_figures, severity_figures
-from cxrs_export.cli_export import released_checkpoint
+from cxrs_export.cli_export_sources import released_checkpoint
 from cxrs_export.exporting import REPORT, ExportPlan, export_files
 from cxrs_export.golden import record_golden
 from cxrs_export.grading import judge_labelled, predict_labelled

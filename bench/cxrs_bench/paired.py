@@ -8,7 +8,7 @@ from typing import Any
 from scipy.stats import binomtest
 
 from cxrs_bench.evaluation import Estimate, rows_of_same_images
-from cxrs_bench.metrics import IntArray, auc, predicted_levels
+from cxrs_bench.metrics import IntArray, auc, figures, predicted_levels
 from cxrs_bench.predictions import Predictions
 from cxrs_bench.resampling import patient_interval
 
@@ -52,6 +52,20 @@ def paired_difference(
         mcnemar_p=float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0,
         auc_difference=patient_interval(difference, a.patients, resamples=resamples, seed=seed),
     )
+
+
+def balanced_accuracy_difference(
+    a: Predictions, b: Predictions, *, resamples: int = 2000, seed: int = 0
+) -> Estimate:
+    """Balanced accuracy of `a` less that of `b` (-1..1), patients resampled; `DataError` when the images differ."""
+    b_level2 = b.level2[rows_of_same_images(a, b)]
+
+    def difference(images: IntArray) -> float:
+        levels = a.levels[images]
+        of_a, of_b = (figures(levels, level2[images]).balanced_accuracy for level2 in (a.level2, b_level2))
+        return float(of_a - of_b)
+
+    return patient_interval(difference, a.patients, resamples=resamples, seed=seed)
 
 
 def render_difference(difference: PairedDifference) -> str:

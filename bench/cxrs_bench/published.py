@@ -24,6 +24,18 @@ LABELS = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
 }
+PARAMETERS = {"cxrs": 8.8e6, "chexnet": 8.1e6}
+FLOPS = {"cxrs": 11.1e9, "resnet50": 35.5e9, "chexnet": 26.0e9}
+"""Table 2 and the abstract, at 480 x 480 pixels; the paper counts two FLOPs per MAC."""
+FEWER_FLOPS = {"chexnet": 0.57, "resnet50": 0.69}
+"""The abstract's reductions: 1 - 11.1 / 26.0 and 1 - 11.1 / 35.5."""
+NAMES = {"cxrs": "COVID-Net CXR-S", "resnet50": "ResNet-50", "chexnet": "CheXNet"}
+COMPLEXITY_NOTES = (
+    "The 8.1 M parameters of CheXNet are those of DenseNet-121 with its 1000-class top, which the network there "
+    "doesn't have.",
+    "The inner widths of COVID-Net CXR-S are not published; those counted here were fitted to its 8.8 M parameters "
+    "and 11.1 GFLOPs.",
+)
 NOTES = (
     "Published: Table 4's counts. Section 3.1 of the paper states the two sensitivities the other way round, and",
     "Table 3 does so in the rows of CheXNet and ResNet-50: of 52 and 98 images only 33/52 = 63.46 % and",

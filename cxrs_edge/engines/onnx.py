@@ -35,7 +35,7 @@ class OnnxEngine:
             # Its fallback, from the CPU to the CPU, only prints, and on stdout.
             self._session = runtime.InferenceSession(
                 str(file.path),
-                _options(runtime, threads),
+                session_options(runtime, threads),
                 providers=["CPUExecutionProvider"],
                 enable_fallback=False,
             )
@@ -62,7 +62,8 @@ def open_model(file: ModelFile, package: str, threads: int) -> OnnxEngine:
     return OnnxEngine(file, package, threads)
 
 
-def _options(runtime: Any, threads: int) -> Any:
+def session_options(runtime: Any, threads: int) -> Any:
+    """The `SessionOptions` that every model is run with."""
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     # The network is one chain of layers: there is nothing to run side by side.

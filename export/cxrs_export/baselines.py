@@ -6,10 +6,74 @@ DenseNet-121 for two levels, not the authors' checkpoints.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from cxrs_edge.card import RANDOM_WEIGHTS
+from cxrs_export.keras_file import Provenance
 
 if TYPE_CHECKING:
     import keras
+
+    from cxrs_edge.prepare import InputSpec
+
+SEED = 0
+PHANTOMS = 4
+"""Drawn phantoms whose statistics the batch norms of random networks get."""
+
+
+class RandomNetwork(NamedTuple):
+    """A network for benchmarks only, with what its files and its card say of it."""
+
+    name: str
+    network: str
+    model: keras.Model
+    provenance: Provenance
+
+
+def random_networks(spec: InputSpec, *names: str) -> Iterator[RandomNetwork]:
+    """CXR-S and the networks it is compared with, or those of these names, with random weights.
+
+    All take the same input. Batch norms get the statistics of drawn phantoms, as training would leave them: as they
+    are initialized, they shift nothing, converters drop the addition, and DenseNet would be measured without a third
+    of its elementwise work; quantized ranges would span nothing that a trained network has.
+    """
+    import keras
+
+    from cxrs_export.network import build_network
+
+    builders: dict[str, tuple[str, Callable[[], keras.Model]]] = {
+        "cxrs": ("COVID-Net CXR-S", lambda: build_network(size=spec.size, channels=spec.channels)),
+        "resnet50": ("ResNet-50", lambda: resnet50(spec.size, spec.channels)),
+        "chexnet": ("CheXNet (DenseNet-121)", lambda: chexnet(spec.size, spec.channels)),
+    }
+    for name in names or builders:
+        words, build = builders[name]
+        keras.utils.set_random_seed(SEED)
+        model = build()
+        settle_batch_norms(model, spec)
+        described = f"{words} with random weights, {model.count_params():,} parameters"
+        yield RandomNetwork(
+            name, described, model, Provenance(input=spec, training={**RANDOM_WEIGHTS, "seed": SEED})
+        )
+
+
+def settle_batch_norms(model: keras.Model, spec: InputSpec) -> None:
+    """Give every batch norm the mean and variance that drawn phantoms have there, in place."""
+    import keras
+
+    from cxrs_export.representative import phantom_set
+
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0  # the last batch counts, and no other
+    batch = np.concatenate(phantom_set(spec, PHANTOMS, seed=SEED).pixels).astype(np.float32)
+    model(batch, training=True)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
 
 
 def resnet50(size: int = 480, channels: int = 3) -> keras.Model:

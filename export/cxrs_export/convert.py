@@ -1,4 +1,4 @@
-"""Keras model -> float32 TFLite and ONNX bytes. The one place that knows the converters."""
+"""Keras model -> float TFLite and ONNX bytes. The one place that knows the converters."""
 
 from __future__ import annotations
 
@@ -36,12 +36,19 @@ def saved_model(model: keras.Model) -> Iterator[str]:
         yield folder
 
 
-def to_tflite(model: keras.Model) -> bytes:
-    """Convert to a float32 TFLite flatbuffer; input ``image`` 1 x H x W x C, outputs by their Keras names."""
+def to_tflite(model: keras.Model, *, half: bool = False) -> bytes:
+    """Convert to a TFLite flatbuffer; input ``image`` 1 x H x W x C, outputs by their Keras names, all float32.
+
+    `half` stores the weights as float16; what the arithmetic is done in is the engine's choice.
+    """
     import tensorflow as tf
 
     with saved_model(model) as folder:
-        return bytes(tf.lite.TFLiteConverter.from_saved_model(folder).convert())
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        if half:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_types = [tf.float16]
+        return bytes(converter.convert())
 
 
 def to_onnx(model: keras.Model) -> bytes:

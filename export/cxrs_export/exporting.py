@@ -50,6 +50,9 @@ class ExportPlan:
     labels : order of the columns of the model's ``probabilities``.
     licence : of the weights, for the card.
     network : what it is, for the card; None says it is ours.
+    intended_use : for the card.
+    half : whether to write a float16 TFLite file too.
+    report : name of the file that tells how it was verified.
     """
 
     name: str
@@ -60,6 +63,9 @@ class ExportPlan:
     labels: tuple[str, ...] = LABELS
     licence: str = LICENCE
     network: str | None = None
+    intended_use: str = INTENDED_USE
+    half: bool = False
+    report: str = REPORT
 
     def __post_init__(self) -> None:
         if not self.name or self.name != Path(self.name).name:
@@ -91,7 +97,7 @@ def export_files(
             require_within(checks, plan.limits)
             for path in paths:
                 write_atomically(folder / path.name, path.read_bytes())
-        write_atomically(folder / REPORT, _report(plan, checks))
+        write_atomically(folder / plan.report, _report(plan, checks))
     except OSError as error:
         raise CxrsError(f"{folder}: can't be written: {error}") from error
     return checks
@@ -104,7 +110,7 @@ def _write_unverified(
     folder: Path,
     report: Callable[[str, int, int], None],
 ) -> list[Path]:
-    steps = 2 if plan.calibration is None else 4
+    steps = 2 + plan.half + 2 * (plan.calibration is not None)
     paths = []
     for number, (kind, precision, base) in enumerate(_convert(model, plan), 1):
         report(f"converted to {kind} {precision}", number, steps)
@@ -121,6 +127,8 @@ def _convert(model: keras.Model, plan: ExportPlan) -> Iterator[tuple[Kind, str, 
         yield "tflite", "float32", float_tflite
         float_onnx = to_onnx(model)
         yield "onnx", "float32", float_onnx
+        if plan.half:
+            yield "tflite", "float16", to_tflite(model, half=True)
         if plan.calibration is not None:
             yield "tflite", "int8", quantize_tflite(float_tflite, plan.calibration.pixels)
             yield "onnx", "int8", quantize_onnx(float_onnx, plan.calibration.pixels)
@@ -149,7 +157,7 @@ def _card(
         outputs={name: OUTPUTS[name] for name in sorted(model.output_names)},
         labels=plan.labels,
         licence=plan.licence,
-        intended_use=INTENDED_USE,
+        intended_use=plan.intended_use,
         base_bytes=0,
         sha256="",
         calibration=Calibration(provenance.temperature, provenance.temperature_fitted),

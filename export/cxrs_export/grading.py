@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cxrs_bench.grading import Report, collect, predict_file
 from cxrs_bench.labelled import LabelledImage, LabelledSet
 from cxrs_bench.out_of_fold import Judged, judged
 from cxrs_bench.predictions import Predictions
 from cxrs_bench.severity_predictions import SeverityPrediction
-from cxrs_edge.grader import Grader
 from cxrs_edge.image import read_file, read_image
 from cxrs_edge.prepare import InputSpec, Pixels, pixels_needed, prepare
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     import keras
 
     from cxrs_export.keras_file import Provenance
-
-Report = Callable[[str, int, int], None]
 
 
 def predict_labelled(
@@ -34,19 +32,9 @@ def predict_labelled(
     report: Report = lambda *_: None,
 ) -> Predictions:
     """Grade every image of a labelled set (levels 1 and 2) with a ``.keras``, ``.tflite`` or ``.onnx`` file."""
-    grade = (
-        _keras_levels(model, rows) if model.suffix == ".keras" else _file_levels(model, rows, engine, threads)
-    )
-    level2 = []
-    for number, probability in enumerate(grade, 1):
-        level2.append(probability)
-        report("grading", number, len(rows))
-    return Predictions(
-        names=tuple(row.image_id for row in rows),
-        patients=tuple(row.patient for row in rows),
-        levels=np.array([row.level for row in rows]),
-        level2=np.array(level2, np.float64),
-    )
+    if model.suffix == ".keras":
+        return collect(rows, _keras_levels(model, rows), report)
+    return predict_file(model, rows, engine=engine, threads=threads, report=report)
 
 
 def judge_labelled(
@@ -72,14 +60,6 @@ def judge_labelled(
         )
         report("grading", number, len(rows))
     return judged(rows, predictions)
-
-
-def _file_levels(model: Path, rows: LabelledSet, engine: str, threads: int | None) -> Iterator[float]:
-    # Figures count every image, also what the quality gate would reject.
-    grader = Grader.open(model, engine=engine, threads=threads, gated=False)
-    for row in rows:
-        grade = grader.grade(row.path)
-        yield grade.probabilities["level2"]
 
 
 def _keras_levels(model: Path, rows: LabelledSet) -> Iterator[float]:

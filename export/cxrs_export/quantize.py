@@ -24,11 +24,15 @@ AFTER_CONVOLUTION = ("Relu", "Add", "Transpose")
 # The heads stay float, from the last feature map on: they cost next to nothing, 256 steps of logit would blur the
 # probabilities, and the evidence map must add up to the margin.
 # Relu is in the list so that it melts into the convolution before it: without it ONNX Runtime took 57 ms, not 36.
+# Pad and AveragePool are none of CXR-S's, but of the networks that it is compared with.
 QUANTIZED_OPERATORS = [
-    "Transpose", "Mul", "Conv", "Relu", "MaxPool", "Concat", "Add", "GlobalAveragePool",
+    "Transpose", "Mul", "Conv", "Relu", "MaxPool", "Concat", "Add", "GlobalAveragePool", "Pad", "AveragePool",
 ]  # fmt: skip
 
-TFLITE_OPERATORS = ["CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "CONCATENATION", "MAX_POOL_2D", "MEAN"]
+TFLITE_OPERATORS = [
+    "CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "CONCATENATION", "MAX_POOL_2D", "MEAN",
+    "MUL", "PAD", "AVERAGE_POOL_2D",
+]  # fmt: skip
 HEADS = ("gap", "zone_", "extent_", "evidence")
 """Parts of the names that `cxrs_export.severity_network` gives its heads."""
 
@@ -100,8 +104,11 @@ def quantize_onnx(float_onnx: bytes, representative: Sequence[Pixels]) -> bytes:
 
 
 def _head_nodes(graph: onnx.GraphProto) -> list[str]:
-    """Names of the nodes behind the last feature map: what follows the last convolution and isn't fused with it."""
-    last = max(number for number, node in enumerate(graph.node) if node.op_type == "Conv")
+    """Names of the nodes behind the last feature map: what follows the last convolution and isn't fused with it.
+
+    DenseNet joins and normalizes the results of its last convolution before the ReLU that ends them.
+    """
+    last = max(number for number, node in enumerate(graph.node) if node.op_type in ("Conv", "Relu"))
     features, heads = set(graph.node[last].output), []
     behind: set[str] = set()
     for node in graph.node[last + 1 :]:

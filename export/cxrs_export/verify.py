@@ -27,11 +27,12 @@ class Limits:
 
     Attributes
     ----------
-    float32_difference, int8_difference : largest difference of any probability.
-    int8_flips : largest share of images whose level changes; a float32 file may change none.
+    float32_difference, float16_difference, int8_difference : largest difference of any probability.
+    int8_flips : largest share of images whose level changes, in float16 too; a float32 file may change none.
     """
 
     float32_difference: float = 1e-3
+    float16_difference: float = 0.05
     int8_difference: float = 0.25
     int8_flips: float = 0.1
 
@@ -55,9 +56,12 @@ class FileCheck:
 
     def fault(self, limits: Limits) -> str | None:
         """What misses the limits, in words, or None."""
-        exact = self.precision == "float32"
-        allowed = limits.float32_difference if exact else limits.int8_difference
-        flips = 0 if exact else limits.int8_flips
+        allowed = {
+            "float32": limits.float32_difference,
+            "float16": limits.float16_difference,
+            "int8": limits.int8_difference,
+        }[self.precision]
+        flips = 0 if self.precision == "float32" else limits.int8_flips
         # NaN fails every comparison, so a file that answers NaN must not be let in by one.
         if not self.largest_difference <= allowed:
             return (

@@ -66,12 +66,18 @@ def _conv_net(batch: int | str = "N") -> bytes:
 
 
 CONV_NET_ROWS = (
-    OperatorCost("conv", "Conv", 5 * 5 * 4 * 3 * 3 * 3, 4 * 3 * 3 * 3, (1, 4, 5, 5)),
-    OperatorCost("grouped", "Conv", 4 * 4 * 6 * 2 * 2 * 2, 6 * 2 * 2 * 2, (1, 6, 4, 4)),
-    OperatorCost("depthwise", "Conv", 4 * 4 * 12 * 3 * 3, 12 * 3 * 3, (1, 12, 4, 4)),
-    OperatorCost("up", "ConvTranspose", 4 * 4 * 12 * 5 * 2 * 2, 12 * 5 * 2 * 2, (1, 5, 8, 8)),
-    OperatorCost("gemm", "Gemm", 5 * 7, 5 * 7, (1, 7)),
-    OperatorCost("matmul", "MatMul", 7 * 2, 7 * 2, (1, 2)),
+    OperatorCost(
+        "conv", "Conv", 5 * 5 * 4 * 27, 4 * 27, (1, 4, 5, 5), "spatial", 4 * (3 * 81 + 4 * 27 + 4), 4 * 4 * 25
+    ),
+    OperatorCost("grouped", "Conv", 16 * 6 * 8, 6 * 8, (1, 6, 4, 4), "spatial", 4 * (100 + 48), 4 * 96),
+    OperatorCost(
+        "depthwise", "Conv", 16 * 12 * 9, 12 * 9, (1, 12, 4, 4), "depthwise", 4 * (96 + 108), 4 * 192
+    ),
+    OperatorCost(
+        "up", "ConvTranspose", 16 * 12 * 5 * 4, 12 * 5 * 4, (1, 5, 8, 8), "spatial", 4 * (192 + 240), 4 * 320
+    ),
+    OperatorCost("gemm", "Gemm", 5 * 7, 5 * 7, (1, 7), "dense", 4 * (5 + 35 + 7), 4 * 7),
+    OperatorCost("matmul", "MatMul", 7 * 2, 7 * 2, (1, 2), "dense", 4 * (7 + 14), 4 * 2),
 )
 
 
@@ -132,7 +138,19 @@ def test_onnx_qlinear_conv() -> None:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     rows = count_onnx(model.SerializeToString(), "q.onnx").rows
-    assert rows == (OperatorCost("q", "QLinearConv", 7 * 7 * 4 * 27, 4 * 27, (1, 4, 7, 7)),)
+    assert rows == (
+        OperatorCost(
+            "q",
+            "QLinearConv",
+            7 * 7 * 4 * 27,
+            4 * 27,
+            (1, 4, 7, 7),
+            "spatial",
+            # uint8 data and weights, three float32 scales, three uint8 zero points
+            3 * 81 + 4 * 27 + 3 * 4 + 3,
+            4 * 49,
+        ),
+    )
 
 
 def test_shared_kernel_counts_once() -> None:
@@ -231,11 +249,15 @@ def _tflite_net(batch: int = 1) -> bytes:
 
 
 TFLITE_ROWS = (
-    OperatorCost("grouped", "CONV_2D", 5 * 5 * 6 * 3 * 3 * 2, 6 * 3 * 3 * 2, (1, 5, 5, 6)),
-    OperatorCost("depthwise", "DEPTHWISE_CONV_2D", 5 * 5 * 12 * 3 * 3, 12 * 3 * 3, (1, 5, 5, 12)),
-    OperatorCost("up", "TRANSPOSE_CONV", 5 * 5 * 12 * 5 * 2 * 2, 12 * 5 * 2 * 2, (1, 10, 10, 5)),
-    OperatorCost("dense", "FULLY_CONNECTED", 5 * 7, 5 * 7, (1, 7)),
-    OperatorCost("product", "BATCH_MATMUL", 7, 0, (1, 1)),
+    OperatorCost("grouped", "CONV_2D", 25 * 6 * 18, 6 * 18, (1, 5, 5, 6), "spatial", 324 + 108 + 6, 150),
+    OperatorCost(
+        "depthwise", "DEPTHWISE_CONV_2D", 25 * 12 * 9, 12 * 9, (1, 5, 5, 12), "depthwise", 150 + 108, 300
+    ),
+    OperatorCost(
+        "up", "TRANSPOSE_CONV", 25 * 12 * 20, 12 * 20, (1, 10, 10, 5), "spatial", 4 + 240 + 300, 500
+    ),
+    OperatorCost("dense", "FULLY_CONNECTED", 5 * 7, 5 * 7, (1, 7), "dense", 5 + 35, 7),
+    OperatorCost("product", "BATCH_MATMUL", 7, 0, (1, 1), "dense", 7 + 7, 1),
 )
 
 

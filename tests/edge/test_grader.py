@@ -244,3 +244,13 @@ def test_a_model_that_is_none(tmp_path):
 def test_a_failure_keeps_the_kind_of_its_error():
     failure = Failure.of("a.png", ImageError("a.png: damaged"))
     assert failure == Failure(source="a.png", kind="image", message="a.png: damaged")
+
+
+def test_of_random_weights_no_level_is_told():
+    card = dataclasses.replace(card_of(), training={"weights": "random", "seed": 0})
+    decision = grade(outputs_of(0.25, 0.75), card)
+    assert (decision.outcome, decision.level) == ("rejected", None)
+    assert decision.probabilities == pytest.approx({"level1": 0.25, "level2": 0.75})
+    assert decision.notes == ("model hand was never trained: its weights are random, for benchmarks only",)
+    assert not card.is_trained
+    assert dataclasses.replace(card, training={"weights": "tuned"}).is_trained

@@ -24,7 +24,7 @@ from cxrs_edge.grader import Grader
 from cxrs_edge.image import read_file, read_image
 from cxrs_edge.model_file import read_model_file
 from cxrs_edge.prepare import InputSpec, prepare
-from cxrs_export.cli_export import released_checkpoint
+from cxrs_export.cli_export_sources import released_checkpoint
 from cxrs_export.keras_file import load_model
 from cxrs_export.network import resize_network
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
+
+Form = Literal["depthwise", "1x1", "spatial", "dense", "none"]
+"""What an operator multiplies: one kernel for each channel, every channel of one pixel, of several pixels, a
+vector by a matrix, or nothing (it has no MACs)."""
 
 
 @dataclass(frozen=True)
 class OperatorCost:
-    """One convolution or dense operator.
+    """One operator.
 
     Parameters
     ----------
@@ -18,6 +23,11 @@ class OperatorCost:
     parameters : elements of its kernel; 0 where an earlier row already holds the same, shared
         kernel.
     output_shape : with batch 1, in the layout of its source (Keras and TFLite NHWC, ONNX NCHW).
+    form : of its kernel; ``none`` where the source (Keras) isn't asked, or there are no MACs.
+    bytes_read, bytes_written : of its operands and outputs, each moved once between memory and CPU, in the types in
+        which a file's engine keeps them (`cxrs_bench.complexity.traffic`); 0 where the source isn't asked. A cache
+        moves fewer, a kernel that reads its input several times moves more.
+    tensors : names of its output and of what an engine melts into it, by which profilers call it (only of files).
     """
 
     name: str
@@ -25,6 +35,20 @@ class OperatorCost:
     macs: int
     parameters: int
     output_shape: tuple[int, ...]
+    form: Form = "none"
+    bytes_read: int = 0
+    bytes_written: int = 0
+    tensors: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def bytes_moved(self) -> int:
+        """`bytes_read` and `bytes_written`."""
+        return self.bytes_read + self.bytes_written
+
+    @property
+    def intensity(self) -> float:
+        """Arithmetic intensity, MACs per byte moved; 0 where no byte is counted."""
+        return self.macs / self.bytes_moved if self.bytes_moved else 0.0
 
 
 @dataclass(frozen=True)
@@ -53,6 +77,7 @@ class Complexity:
     rows : one `OperatorCost` per counted operator, in graph order.
     other_parameters : what `parameters` leaves out: of a Keras model its non-trainable parameters
         (batch-norm mean and variance); of a file the biases of the counted operators.
+    free : the operators without MACs that move bytes, in graph order (only of files).
     unknown : types of operators that no counter and no list of free operators knows. Their MACs are
         missing.
     """
@@ -62,6 +87,7 @@ class Complexity:
     rows: tuple[OperatorCost, ...]
     other_parameters: int = 0
     unknown: tuple[str, ...] = ()
+    free: tuple[OperatorCost, ...] = ()
 
     @property
     def flops(self) -> int:
@@ -77,6 +103,11 @@ class Complexity:
     def kernel_parameters(self) -> int:
         """Kernel elements over all rows, which a Keras model and its exported files share."""
         return sum(row.parameters for row in self.rows)
+
+    @property
+    def bytes_moved(self) -> int:
+        """Bytes over all operators, with and without MACs; 0 of a Keras model."""
+        return sum(row.bytes_moved for row in (*self.rows, *self.free))
 
     def by_operator(self) -> dict[str, OperatorTotal]:
         """Totals by type of operator, the most MACs first."""

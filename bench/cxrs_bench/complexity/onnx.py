@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from cxrs_bench.complexity.cost import Complexity
-from cxrs_bench.complexity.tally import Node, Rule, Shape, Shapes, Tensor, tally
+from cxrs_bench.complexity.cost import Complexity, Form
+from cxrs_bench.complexity.graph import Node, Shape, Shapes, Tensor
+from cxrs_bench.complexity.tally import Rule, dense, form_of, tally
 from cxrs_edge.errors import MissingDependency, ModelError
 
 if TYPE_CHECKING:
@@ -20,6 +21,15 @@ def _conv(shapes: Shapes) -> int:
     if len(shapes.weights) != len(shapes.output) or out != shapes.output[1]:
         raise ValueError
     return math.prod(shapes.output) * math.prod(per_output)
+
+
+def _conv_form(shapes: Shapes) -> Form:
+    per_output, *kernel = shapes.weights[1:]
+    return form_of(tuple(kernel), each_alone=per_output == 1 and len(kernel) > 0 and shapes.output[1] > 1)
+
+
+def _transposed_form(shapes: Shapes) -> Form:
+    return form_of(shapes.weights[2:], each_alone=False)
 
 
 def _transposed(shapes: Shapes) -> int:
@@ -39,14 +49,14 @@ def _matmul(shapes: Shapes) -> int:
 
 
 _RULES = {
-    "Conv": Rule(data=0, weights=1, bias=2, macs=_conv),
-    "ConvInteger": Rule(data=0, weights=1, bias=None, macs=_conv),
-    "QLinearConv": Rule(data=0, weights=3, bias=8, macs=_conv),
-    "ConvTranspose": Rule(data=0, weights=1, bias=2, macs=_transposed),
-    "Gemm": Rule(data=0, weights=1, bias=2, macs=_gemm),
-    "MatMul": Rule(data=0, weights=1, bias=None, macs=_matmul),
-    "MatMulInteger": Rule(data=0, weights=1, bias=None, macs=_matmul),
-    "QLinearMatMul": Rule(data=0, weights=3, bias=None, macs=_matmul),
+    "Conv": Rule(data=0, weights=1, bias=2, macs=_conv, form=_conv_form),
+    "ConvInteger": Rule(data=0, weights=1, bias=None, macs=_conv, form=_conv_form),
+    "QLinearConv": Rule(data=0, weights=3, bias=8, macs=_conv, form=_conv_form),
+    "ConvTranspose": Rule(data=0, weights=1, bias=2, macs=_transposed, form=_transposed_form),
+    "Gemm": Rule(data=0, weights=1, bias=2, macs=_gemm, form=dense),
+    "MatMul": Rule(data=0, weights=1, bias=None, macs=_matmul, form=dense),
+    "MatMulInteger": Rule(data=0, weights=1, bias=None, macs=_matmul, form=dense),
+    "QLinearMatMul": Rule(data=0, weights=3, bias=None, macs=_matmul, form=dense),
 }
 
 _FREE = frozenset(
@@ -67,6 +77,25 @@ _CARRIERS = frozenset(
     | {"Reshape", "Squeeze", "Transpose", "Unsqueeze"}
 )
 """Operators that keep a constant's elements: quantized weights come through these."""
+
+_BITS = {
+    1: 32,
+    2: 8,
+    3: 8,
+    4: 16,
+    5: 16,
+    6: 32,
+    7: 64,
+    9: 8,
+    10: 16,
+    11: 64,
+    12: 32,
+    13: 64,
+    16: 16,
+    21: 4,
+    22: 4,
+}
+"""onnx.proto: TensorProto.DataType -> bits of an element."""
 
 _DEFAULT_DOMAINS = ("", "ai.onnx")
 
@@ -136,7 +165,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _read_nodes(graph: onnx.GraphProto) -> Iterator[Node]:
-    shapes = _read_shapes(graph)
+    shapes, bits = _read_shapes(graph), _read_bits(graph)
     stored = {tensor.name: tensor.name for tensor in graph.initializer}
     for node in graph.node:
         operator = node.op_type if node.domain in _DEFAULT_DOMAINS else f"{node.domain}.{node.op_type}"
@@ -147,9 +176,10 @@ def _read_nodes(graph: onnx.GraphProto) -> Iterator[Node]:
         elif operator in _CARRIERS and node.input and node.input[0] in stored:
             stored[node.output[0]] = stored[node.input[0]]
         operands = tuple(
-            Tensor(name, shapes.get(name), stored.get(name)) if name else None for name in node.input
+            Tensor(name, shapes.get(name), stored.get(name), bits.get(name, 0)) if name else None
+            for name in node.input
         )
-        output = Tensor(node.output[0], shapes.get(node.output[0]))
+        output = Tensor(node.output[0], shapes.get(node.output[0]), None, bits.get(node.output[0], 0))
         yield Node(node.name or node.output[0], operator, operands, output)
 
 
@@ -163,3 +193,10 @@ def _read_shapes(graph: onnx.GraphProto) -> dict[str, Shape]:
     for tensor in graph.initializer:
         shapes[tensor.name] = tuple(tensor.dims)
     return {name: shape for name, shape in shapes.items() if min(shape, default=0) >= 0}
+
+
+def _read_bits(graph: onnx.GraphProto) -> dict[str, int]:
+    """Bits of one element, by tensor, where its type is known and has a fixed size."""
+    types = {v.name: v.type.tensor_type.elem_type for v in (*graph.input, *graph.value_info, *graph.output)}
+    types |= {tensor.name: tensor.data_type for tensor in graph.initializer}
+    return {name: _BITS.get(kind, 0) for name, kind in types.items()}

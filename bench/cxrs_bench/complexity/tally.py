@@ -6,45 +6,10 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from cxrs_bench.complexity.cost import Complexity, OperatorCost
+from cxrs_bench.complexity.cost import Complexity, Form, OperatorCost
+from cxrs_bench.complexity.graph import Node, Shape, Shapes, Tensor
+from cxrs_bench.complexity.traffic import Moved, Traffic
 from cxrs_edge.errors import ModelError
-
-Shape = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Shapes:
-    """Shapes of what an operator reads, of its kernel, and of its output."""
-
-    data: Shape
-    weights: Shape
-    output: Shape
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """An operand.
-
-    Parameters
-    ----------
-    name : as in the file.
-    shape : None where the file doesn't tell it.
-    constant : identity of the stored constant that the operand is (or decodes), else None.
-    """
-
-    name: str
-    shape: Shape | None
-    constant: str | None = None
-
-
-@dataclass(frozen=True)
-class Node:
-    """An operator with its operands; an omitted optional input is None."""
-
-    name: str
-    operator: str
-    inputs: tuple[Tensor | None, ...]
-    output: Tensor
 
 
 @dataclass(frozen=True)
@@ -57,12 +22,26 @@ class Rule:
     weights : index of the input that it is multiplied by.
     bias : index of the input that is added, or None where the type has none.
     macs : raises ValueError or IndexError for ranks that the operator can't have.
+    form : of the kernel, by the same shapes.
     """
 
     data: int
     weights: int
     bias: int | None
     macs: Callable[[Shapes], int]
+    form: Callable[[Shapes], Form]
+
+
+def dense(_: Shapes) -> Form:
+    """The form of every matrix product."""
+    return "dense"
+
+
+def form_of(kernel: Shape, *, each_alone: bool) -> Form:
+    """The form of a convolution by its kernel's height and width, and whether each channel is convolved alone."""
+    if each_alone:
+        return "depthwise"
+    return "1x1" if math.prod(kernel) == 1 else "spatial"
 
 
 def tally(
@@ -75,12 +54,17 @@ def tally(
     ModelError : a counted operator lacks an operand or a known shape; the message starts with
         `subject`.
     """
-    rows, seen, unknown = [], set[str](), dict[str, None]()
+    nodes = list(nodes)
+    traffic = Traffic(nodes)
+    rows, others, seen, unknown = [], [], set[str](), dict[str, None]()
     biases = 0
     for node in nodes:
-        rule = rules.get(node.operator)
+        moved, rule = traffic.of(node), rules.get(node.operator)
+        if rule is None and moved.bytes_read + moved.bytes_written:
+            shape = node.output.shape or ()
+            others.append(OperatorCost(node.name, node.operator, 0, 0, shape, "none", *moved))
         if rule is not None:
-            rows.append(_cost(node, rule, seen, subject))
+            rows.append(_cost(node, rule, moved, seen, subject))
             biases += _fresh_elements(_operand(node, rule.bias), seen)
         elif node.operator not in free:
             unknown[node.operator] = None
@@ -90,21 +74,22 @@ def tally(
         rows=tuple(rows),
         other_parameters=biases,
         unknown=tuple(unknown),
+        free=tuple(others),
     )
 
 
-def _cost(node: Node, rule: Rule, seen: set[str], subject: str) -> OperatorCost:
+def _cost(node: Node, rule: Rule, moved: Moved, seen: set[str], subject: str) -> OperatorCost:
     data, weights = _operand(node, rule.data), _operand(node, rule.weights)
     shapes = Shapes(*(_known(tensor, node, subject) for tensor in (data, weights, node.output)))
     try:
-        macs = rule.macs(shapes)
+        macs, form = rule.macs(shapes), rule.form(shapes)
     except (ValueError, IndexError, ZeroDivisionError):
         raise ModelError(
             f"{subject}: {node.operator} {node.name!r} has data {shapes.data}, weights {shapes.weights} "
             f"and output {shapes.output}; expected shapes that fit its type; export it again"
         ) from None
     parameters = sum(_fresh_elements(tensor, seen) for tensor in (data, weights))
-    return OperatorCost(node.name, node.operator, macs, parameters, shapes.output)
+    return OperatorCost(node.name, node.operator, macs, parameters, shapes.output, form, *moved)
 
 
 def _operand(node: Node, index: int | None) -> Tensor | None:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
-from cxrs_bench.complexity.cost import Complexity
-from cxrs_bench.complexity.tally import Node, Rule, Shapes, Tensor, tally
+from cxrs_bench.complexity.cost import Complexity, Form
+from cxrs_bench.complexity.graph import Node, Shapes, Tensor
+from cxrs_bench.complexity.tally import Rule, dense, form_of, tally
 from cxrs_edge.errors import MissingDependency, ModelError
 
 IDENTIFIER = b"TFL3"
@@ -29,6 +31,20 @@ def _conv(shapes: Shapes) -> int:
     if len(shapes.weights) != len(shapes.output) or out != shapes.output[-1]:
         raise ValueError
     return math.prod(shapes.output) * math.prod(per_output)
+
+
+def _conv_form(shapes: Shapes) -> Form:
+    *kernel, per_output = shapes.weights[1:]
+    each_alone = per_output == 1 and shapes.output[-1] > 1 and shapes.data[-1] > 1
+    return form_of(tuple(kernel), each_alone=each_alone)
+
+
+def _depthwise_form(_: Shapes) -> Form:
+    return "depthwise"
+
+
+def _conv_3d_form(shapes: Shapes) -> Form:
+    return form_of(shapes.weights[:3], each_alone=False)
 
 
 def _depthwise(shapes: Shapes) -> int:
@@ -61,12 +77,12 @@ def _matmul(shapes: Shapes) -> int:
 
 
 _RULES = {
-    "CONV_2D": Rule(data=0, weights=1, bias=2, macs=_conv),
-    "DEPTHWISE_CONV_2D": Rule(data=0, weights=1, bias=2, macs=_depthwise),
-    "CONV_3D": Rule(data=0, weights=1, bias=2, macs=_conv_3d),
-    "TRANSPOSE_CONV": Rule(data=2, weights=1, bias=3, macs=_transposed),
-    "FULLY_CONNECTED": Rule(data=0, weights=1, bias=2, macs=_dense),
-    "BATCH_MATMUL": Rule(data=0, weights=1, bias=None, macs=_matmul),
+    "CONV_2D": Rule(data=0, weights=1, bias=2, macs=_conv, form=_conv_form),
+    "DEPTHWISE_CONV_2D": Rule(data=0, weights=1, bias=2, macs=_depthwise, form=_depthwise_form),
+    "CONV_3D": Rule(data=0, weights=1, bias=2, macs=_conv_3d, form=_conv_3d_form),
+    "TRANSPOSE_CONV": Rule(data=2, weights=1, bias=3, macs=_transposed, form=_conv_form),
+    "FULLY_CONNECTED": Rule(data=0, weights=1, bias=2, macs=_dense, form=dense),
+    "BATCH_MATMUL": Rule(data=0, weights=1, bias=None, macs=_matmul, form=dense),
 }
 
 _FREE = frozenset(
@@ -83,6 +99,25 @@ _FREE = frozenset(
     """.split()  # noqa: SIM905
 )
 """Operators without a counted MAC: element-wise, pooling, reduction and data movement."""
+
+_BITS = {
+    0: 32,
+    1: 16,
+    2: 32,
+    3: 8,
+    4: 64,
+    6: 8,
+    7: 16,
+    9: 8,
+    10: 64,
+    12: 64,
+    15: 32,
+    16: 16,
+    17: 4,
+    18: 16,
+    20: 4,
+}
+"""schema.fbs: TensorType -> bits of an element."""
 
 _MOVERS = frozenset({"RESHAPE", "SPACE_TO_BATCH_ND"})
 """Operators that keep all elements, but may move them from the image's axes to the batch axis."""
@@ -137,7 +172,8 @@ def _read_tensor(model: Any, tensor: Any) -> Tensor:
         raise ValueError(f"tensor {name!r} has shape {shape}")
     # A dynamic axis has length 1 in `shape` and -1 in the signature; batch 1 is what is counted.
     known = -1 not in signature[1:]
-    return Tensor(name, shape if known else None, name if _is_stored(model, tensor) else None)
+    stored = name if _is_stored(model, tensor) else None
+    return Tensor(name, shape if known else None, stored, _BITS.get(tensor.Type(), 0))
 
 
 def _is_stored(model: Any, tensor: Any) -> bool:
@@ -185,7 +221,7 @@ def _operand(tensors: Sequence[Tensor], index: int, decoded: dict[int, str | Non
     if index < 0:
         return None
     tensor = tensors[index]
-    return Tensor(tensor.name, tensor.shape, decoded.get(index, tensor.constant))
+    return replace(tensor, constant=decoded.get(index, tensor.constant))
 
 
 def _check_input(tensor: Tensor, subject: str) -> None:
