@@ -25,9 +25,7 @@ def draw_shown(image: GrayImage, card: ModelCard) -> bytes:
     Neither the file's name nor anything else that a DICOM file says of the patient is in it, except what is burnt
     into the pixels themselves.
     """
-    square = Image.fromarray(prepare(image, card.input)[0, :, :, 0])
-    scale = -(-SHOWN_SIDE // square.width)
-    enlarged = square.resize((square.width * scale, square.height * scale), Image.Resampling.NEAREST)
+    enlarged = _enlarge(image, card)
     lines = [part for line in describe(image, card) for part in textwrap.wrap(line, LINE_LENGTH)]
     height = enlarged.height + 2 * MARGIN + LINE_HEIGHT * len(lines)
     picture = Image.new("L", (enlarged.width, height), 0)
@@ -35,9 +33,12 @@ def draw_shown(image: GrayImage, card: ModelCard) -> bytes:
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(FONT_SIZE)
     for row, line in enumerate(lines):
         draw.text((MARGIN, enlarged.height + MARGIN + row * LINE_HEIGHT), line, fill=255, font=font)
-    png = io.BytesIO()
-    picture.save(png, "PNG", optimize=True)
-    return png.getvalue()
+    return _to_png(picture)
+
+
+def draw_square(image: GrayImage, card: ModelCard) -> bytes:
+    """PNG: the prepared square alone, for a page that tells the rest in words. Raises `ImageError` as `prepare` does."""
+    return _to_png(_enlarge(image, card))
 
 
 def describe(image: GrayImage, card: ModelCard) -> list[str]:
@@ -52,6 +53,18 @@ def describe(image: GrayImage, card: ModelCard) -> list[str]:
         *(f"Note: {note}" for note in image.notes),
         RESEARCH_USE,
     ]
+
+
+def _enlarge(image: GrayImage, card: ModelCard) -> Image.Image:
+    square = Image.fromarray(prepare(image, card.input)[0, :, :, 0])
+    scale = -(-SHOWN_SIDE // square.width)
+    return square.resize((square.width * scale, square.height * scale), Image.Resampling.NEAREST)
+
+
+def _to_png(picture: Image.Image) -> bytes:
+    png = io.BytesIO()
+    picture.save(png, "PNG", optimize=True)
+    return png.getvalue()
 
 
 def _describe_grayscale(grayscale: Grayscale) -> list[str]:
