@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from cxrs_edge.grade import EngineInfo, Grade, ModelInfo
 from cxrs_edge.render import SCHEMA
@@ -44,6 +44,7 @@ class About:
     max_bytes : of one file.
     csv_columns : of the CSV that `predict` writes.
     meaning : of each level.
+    accuracy : as the model's card states it; empty if it doesn't.
     """
 
     version: str
@@ -52,4 +53,5 @@ class About:
     max_bytes: int
     csv_columns: tuple[str, ...]
     meaning: dict[int, str]
+    accuracy: dict[str, Any]
     research_use: str

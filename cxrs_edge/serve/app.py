@@ -95,7 +95,14 @@ def make_app(grader: Grader, desk: Desk, report: Callable[[str], None]) -> FastA
     async def about() -> About:
         """What answers here."""
         return About(
-            __version__, grader.model_info, grader.engine_info, MAX_BYTES, COLUMNS, MEANING, RESEARCH_USE
+            version=__version__,
+            model=grader.model_info,
+            engine=grader.engine_info,
+            max_bytes=MAX_BYTES,
+            csv_columns=COLUMNS,
+            meaning=MEANING,
+            accuracy=dict(grader.card.accuracy),
+            research_use=RESEARCH_USE,
         )
 
     add_static_files(app)

@@ -3,7 +3,7 @@
 import { get, post, Refusal, rememberToken, takeTokenFromAddress } from "./api.js";
 import { toCsv } from "./csv.js";
 import { droppedFiles, named } from "./files.js";
-import { badge, describe, element, percent, verdict } from "./result.js";
+import { badge, describe, describeAccuracy, element, percent, verdict } from "./result.js";
 
 const SCHEMA = "cxrs-edge/grade/1";
 const byId = (id) => document.getElementById(id);
@@ -160,6 +160,7 @@ async function start() {
   }
   const { model, engine } = about;
   byId("about").textContent = `Model ${model.name} ${model.version} ${model.precision}, ${engine.name}`;
+  byId("accuracy").textContent = describeAccuracy(about.accuracy);
   byId("token-form").hidden = true;
   return add([]);
 }

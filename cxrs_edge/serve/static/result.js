@@ -32,6 +32,15 @@ export function describe(result, meaning, preview) {
   ];
 }
 
+/** What the card of the model says that its answers are worth. */
+export function describeAccuracy({ by_image: byImage, images, patients }) {
+  const { value, low, high } = byImage?.auc ?? {};
+  if (![value, low, high].every(Number.isFinite)) return "This model's card states no accuracy.";
+  const chance = low <= 0.5 ? ", not shown to be better than chance" : "";
+  const set = `${images.total} test images of ${patients.total} patients`;
+  return `This model: AUC ${value.toFixed(2)} (95 % interval ${low.toFixed(2)} to ${high.toFixed(2)}) on ${set}${chance}.`;
+}
+
 /** A DOM element; children are nodes or text, never HTML. */
 export function element(name, attributes, ...children) {
   const made = document.createElement(name);
@@ -67,7 +76,7 @@ function scale(name, share, text, colour) {
     { class: "scale" },
     element("span", {}, name),
     element("div", { class: "track", "aria-hidden": "true" }, fill),
-    element("output", {}, text),
+    element("span", { class: "value" }, text),
   );
 }
 
