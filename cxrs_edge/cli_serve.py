@@ -95,7 +95,9 @@ def serve(
     _report(description(grader))
     _report(RESEARCH_USE)
     address = f"{'https' if certificate else 'http'}://{_shown_host(host)}:{sock.getsockname()[1]}/"
-    _report(f"Open {address}{f'#token={token}' if token else ''} (Ctrl-C stops)")
+    # A token of a file is known to who needs it, and stays out of logs.
+    link = f"#token={token}" if token and token_file is None else ""
+    _report(f"Open {address}{link} (Ctrl-C stops)")
     if not is_loopback(host) and not certificate:
         _report("Not encrypted: who listens on the network sees X-rays and token; see --certificate")
     names = (*_own_names(host), *allow_host)

@@ -37,7 +37,7 @@ def draw_shown(image: GrayImage, card: ModelCard) -> bytes:
 
 
 def draw_square(image: GrayImage, card: ModelCard) -> bytes:
-    """PNG: the prepared square alone, for a page that tells the rest in words. Raises `ImageError` as `prepare` does."""
+    """PNG: the prepared square alone, for a page that tells the rest in words; raises as `draw_shown`."""
     return _to_png(_enlarge(image, card))
 
 

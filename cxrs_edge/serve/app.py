@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from cxrs_edge.errors import CxrsError, InputError
-from cxrs_edge.grade import Failure, Grade
+from cxrs_edge.grade import Failure
 from cxrs_edge.grader import Grader, enough_memory
 from cxrs_edge.image import MAX_BYTES, read_image
 from cxrs_edge.prepare import pixels_needed

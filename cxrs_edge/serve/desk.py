@@ -46,7 +46,9 @@ class Desk:
             raise self._closed()
         if self._taken >= self._places or self._held_bytes + size > MAX_HELD_BYTES:
             wait = max(1, math.ceil(self._last_seconds))
-            raise Refusal(503, "busy", f"image: {self._taken} others are waiting; try again in {wait} s", wait)
+            raise Refusal(
+                503, "busy", f"image: {self._taken} others are waiting; try again in {wait} s", wait
+            )
         self._taken += 1
         self._held_bytes += size
         try:

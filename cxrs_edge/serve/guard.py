@@ -73,7 +73,9 @@ class Guard:
         if not self._knows(host):
             # A page of anybody's could have its own name point here (DNS rebinding), and then read answers.
             raise Refusal(
-                421, "host", f"host {host[:80]}: not a name of this server; use its IP address, or --allow-host"
+                421,
+                "host",
+                f"host {host[:80]}: not a name of this server; use its IP address, or --allow-host",
             )
         if not path.startswith(API):
             return
@@ -81,16 +83,16 @@ class Guard:
         if (origin is not None and _netloc(origin) != host) or site not in ("same-origin", "none"):
             raise Refusal(403, "origin", "request from another site's page; expected this server's own")
         if self._token is not None and not _is_bearer(headers.get("authorization", ""), self._token):
-            raise Refusal(
-                401, "token", "no or wrong token; expected the header Authorization: Bearer TOKEN"
-            )
+            raise Refusal(401, "token", "no or wrong token; expected the header Authorization: Bearer TOKEN")
 
     def _knows(self, host: str) -> bool:
         try:
-            name = urlsplit(f"//{host}").hostname or ""
+            parts = urlsplit(f"//{host}")
         except ValueError:
             return False
-        return name.rstrip(".") in self._names or _is_address(name)
+        name = parts.hostname or ""
+        whole = parts.netloc == host and parts.username is None
+        return whole and (name.rstrip(".") in self._names or _is_address(name))
 
 
 def _is_address(name: str) -> bool:
