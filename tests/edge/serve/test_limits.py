@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
+from cxrs_edge.cli import main
 from cxrs_edge.image import MAX_BYTES
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX")
@@ -27,7 +33,20 @@ def infer(self, pixels):
     time.sleep(1.5)
     return real(self, pixels)
 OnnxEngine.infer = infer
+
+from cxrs_edge.serve.desk import Desk
+real_run = Desk.run
+async def run(self, work, request):
+    print("arrived", file=sys.stderr, flush=True)
+    return await real_run(self, work, request)
+Desk.run = run
 """
+"""An engine that takes its time, and says when it begins; and each upload that is complete is told of."""
+
+
+def said(served, word: str) -> int:
+    """In how many lines."""
+    return sum(word in line for line in served.said)
 
 
 def test_a_full_server_says_when_to_come_again(serve, draw_xray, until):
@@ -66,16 +85,16 @@ def test_who_leaves_while_sending_leaves_the_place(serve, draw_xray, until):
 
 def test_who_leaves_while_waiting_is_not_graded(serve, draw_xray, until):
     data = draw_xray().read_bytes()
-    with serve("--places", 2, patch=SLOW_ENGINE) as served:
+    with serve(patch=SLOW_ENGINE) as served:
         with served.connect() as staying, served.connect() as leaving:
             staying.sendall(served.upload_head(len(data)) + data)
             served.wait_for("inferring")
             leaving.sendall(served.upload_head(len(data)) + data)
-            until(lambda: served.grade(b"").status == 503)
+            until(lambda: said(served, "arrived") == 2)
             leaving.close()
             assert served.answer_on(staying).status == 200
         assert served.grade(data).status == 200
-        assert sum("inferring" in line for line in served.said) == 2
+        assert said(served, "inferring") == 2
 
 
 def is_closed(connection: socket.socket, more: bytes = b"") -> bool:
@@ -131,12 +150,8 @@ def test_many_uploads_at_once_are_all_answered(served, draw_xray):
 
 
 def test_garbage_instead_of_http(served):
-    for garbage in (
-        b"\0" * 100,
-        b"GET\r\n\r\n",
-        b"POST /api/grade HTTP/1.1\r\nContent-Length: x\r\n\r\n",
-        b"\x16\x03\x01",
-    ):
+    no_number = b"POST /api/grade HTTP/1.1\r\nHost: localhost\r\nContent-Length: x"
+    for garbage in (b"\0" * 100, b"GET", no_number, b"\x16\x03\x01"):
         with served.connect() as connection:
             connection.sendall(garbage + b"\r\n\r\n")
             assert connection.recv(65536)[:12] in (b"HTTP/1.1 400", b"HTTP/1.1 421", b"")
@@ -147,16 +162,16 @@ def test_garbage_instead_of_http(served):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_the_running_grade_finish(serve, draw_xray, until, number):
     data = draw_xray().read_bytes()
-    with serve("--places", 2, patch=SLOW_ENGINE) as served, ThreadPoolExecutor(2) as pool:
+    with serve(patch=SLOW_ENGINE) as served, ThreadPoolExecutor(2) as pool:
         running = pool.submit(served.grade, data)
         served.wait_for("inferring")
         waiting = pool.submit(served.grade, data)
-        until(lambda: served.grade(b"").status == 503)
+        until(lambda: said(served, "arrived") == 2)
         assert served.stop(number) == 0
         assert running.result().status == 200
         assert waiting.result().status == 503
         assert waiting.result().json["error"]["kind"] == "closing"
-        assert sum("inferring" in line for line in served.said) == 1
+        assert said(served, "inferring") == 1
     assert served.said[-1] == "Stopped.\n"
 
 
@@ -187,7 +202,7 @@ def test_nothing_is_written_to_disk(serve, tmp_path):
 
 def open_files(pid: int) -> set[str]:
     """Regular files that a process holds open, also those without a name."""
-    links = (os.readlink(f"/proc/{pid}/fd/{number}") for number in os.listdir(f"/proc/{pid}/fd"))
+    links = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
     return {link for link in links if link.startswith("/")}
 
 
@@ -211,35 +226,65 @@ def test_memory_that_is_not_there_is_no_failure(serve, draw_xray):
         assert answer.headers["retry-after"] == "10"
 
 
-def run(
-    *arguments: object, program: str = "from cxrs_edge.cli import main; main()"
-) -> subprocess.CompletedProcess[str]:
+MAIN = "from cxrs_edge.cli import main; main()"
+
+
+def run(*arguments: object, program: str = MAIN) -> tuple[int, str]:
+    """Status and standard error of a process."""
     command = [sys.executable, "-c", program, "serve", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stderr
 
 
-def test_what_can_not_be_served_is_said_in_one_line(served, tmp_path):
+def run_here(*arguments: object) -> tuple[int, str]:
+    """The same without a process, for what fails early."""
+    done = CliRunner().invoke(main, ["serve", *map(str, arguments)])
+    return done.exit_code, done.stderr
+
+
+def test_what_can_not_be_served_is_said_in_one_line(served, tiny, tmp_path):
     short, none = tmp_path / "short", tmp_path / "none"
     short.write_text("secret\n")
-    for arguments, words in [
-        (("--port", served.port), "can't listen: Address already in use; choose another --host or --port"),
-        (("--host", "no.such.host.invalid"), "can't listen: "),
-        (("--token-file", short), "a token of 6 characters; expected at least 16"),
-        (("--token-file", none), "no readable token: No such file or directory"),
-        (("--port", 0, "--model", none), "none"),
-        (("--port", 0, "--certificate", short, "--key", short), "no usable certificate and key"),
+    pem = ("--port", 0, "--model", tiny, "--certificate", short, "--key", short)
+    in_use = "can't listen: Address already in use; choose another --host or --port"
+    for (status, said), words in [
+        (run_here("--port", served.port), in_use),
+        (run_here("--host", "no.such.host.invalid"), "can't listen: "),
+        (run_here("--token-file", short), "a token of 6 characters; expected at least 16"),
+        (run_here("--token-file", none), "no readable token: No such file or directory"),
+        (run("--port", 0, "--model", none), "none: can't be read"),
+        (run(*pem), "no usable certificate and key"),
     ]:
-        done = run(*arguments)
-        assert done.returncode == 1
-        error = done.stderr.splitlines()[-1]
+        assert status == 1
+        error = said.splitlines()[-1]
         assert error.startswith("Error: ")
         assert words in error
-        assert "Traceback" not in done.stderr
-    assert run("--certificate", short).returncode == 2
+        assert "Traceback" not in said
+    assert run_here("--certificate", short)[0] == 2
 
 
 def test_without_the_extra_the_pip_line_is_named():
-    program = "import sys; sys.modules['fastapi'] = None; from cxrs_edge.cli import main; main()"
-    done = run(program=program)
-    assert done.returncode == 1
-    assert done.stderr == "Error: fastapi: not installed; run: pip install 'cxrs-edge[serve]'\n"
+    status, said = run(program=f"import sys; sys.modules['fastapi'] = None; {MAIN}")
+    assert status == 1
+    assert said == "Error: fastapi: not installed; run: pip install 'cxrs-edge[serve]'\n"
+
+
+def test_https(serve, tmp_path, draw_xray):
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("no openssl to make a certificate with")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    make = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", certificate]
+    subprocess.run([*make, *names], check=True, capture_output=True)
+    with serve("--host", "0.0.0.0", "--certificate", certificate, "--key", key) as served:
+        assert served.scheme == "https"
+        assert not any("Not encrypted" in line for line in served.said)
+        trusting = ssl.create_default_context(cafile=certificate)
+        asked = urllib.request.Request(
+            f"{served.address}/api/grade",
+            draw_xray().read_bytes(),
+            {"Authorization": f"Bearer {served.token}", "Origin": served.address},
+        )
+        with urllib.request.urlopen(asked, context=trusting) as response:
+            assert response.status == 200
