@@ -20,7 +20,7 @@ demo: $(DEMO_VENV)/.done  ## Install the runtime only and grade an image: make d
 	$(DEMO_VENV)/bin/cxrs-edge predict "$(IMAGE)"
 
 test: lint  ## Lint, type-check, test; the runtime alone on each Python of this machine
-	sh tests/packaging/install_dcmtk.sh
+	sh tests/packaging/install_debian.sh
 	$(VENV)/bin/python -m pytest -m "not slow"
 	$(VENV)/bin/python tests/packaging/run_on_each_python.py --fast
 

@@ -24,6 +24,10 @@ export function rememberToken(token) {
   sessionStorage.setItem(TOKEN_KEY, token);
 }
 
+export function hasToken() {
+  return sessionStorage.getItem(TOKEN_KEY) !== null;
+}
+
 /** The parsed JSON of a GET. */
 export async function get(path) {
   return (await request(path, {})).json();

@@ -1,6 +1,6 @@
 // The page: files in, one after the other to the server, results into the session's list.
 
-import { get, post, Refusal, rememberToken, takeTokenFromAddress } from "./api.js";
+import { get, hasToken, post, Refusal, rememberToken, takeTokenFromAddress } from "./api.js";
 import { toCsv } from "./csv.js";
 import { droppedFiles, named } from "./files.js";
 import { badge, describe, describeAccuracy, element, percent, verdict } from "./result.js";
@@ -147,6 +147,7 @@ function showProgress() {
 function askForToken() {
   about = null;
   byId("token-form").hidden = false;
+  byId("token-wrong").hidden = !hasToken();
   byId("token").focus();
 }
 

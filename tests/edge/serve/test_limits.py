@@ -249,10 +249,10 @@ def test_what_can_not_be_served_is_said_in_one_line(served, tiny, tmp_path):
     in_use = "can't listen: Address already in use; choose another --host or --port"
     for (status, said), words in [
         (run_here("--port", served.port), in_use),
-        (run_here("--host", "no.such.host.invalid"), "can't listen: "),
+        (run_here("--host", "203.0.113.1"), "can't listen: Cannot assign requested address"),
         (run_here("--token-file", short), "a token of 6 characters; expected at least 16"),
         (run_here("--token-file", none), "no readable token: No such file or directory"),
-        (run("--port", 0, "--model", none), "none: can't be read"),
+        (run("--port", 0, "--model", none), "none: no such file"),
         (run(*pem), "no usable certificate and key"),
     ]:
         assert status == 1
