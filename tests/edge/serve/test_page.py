@@ -90,7 +90,7 @@ def test_a_chosen_file_gets_its_level(served, tiny, open_page, scans):
     assert "tiny 1.2 float32" in page.locator("#about").inner_text()
     assert "Not a medical device" in page.locator("body").inner_text()
     page.get_by_text("How it was computed").click()
-    assert "PNG, 160 × 140 pixels, 8 bit" in page.locator("dl").inner_text()
+    assert page.locator("dd").first.inner_text() == "PNG, 160 \u00d7 140 pixels, 8 bit"
 
 
 def test_dropped_files_are_graded(served, open_page, scans):
