@@ -3,11 +3,12 @@
     make load                                   # 8 clients for 2 minutes
     python bench/load_serve.py --seconds 20 --places 4
 
-The server is a process of its own, with the bundled model. Each client grades one file after the other: drawn phantoms
-as PNG, JPEG and 16 bit TIFF of 1024 x 1024 pixels and more. A refusal is a 503; the client waits as Retry-After says
-and sends the file again, and the latency of its answer counts from the first try. Anything else than a grade or a
-refusal is an error, also a grade that differs from the first one of the same file. Memory is the server's resident set:
-growth is the median of the last tenth of the samples minus that of the second tenth, since the first warms up.
+The server is a process of its own, with the bundled model. Each client grades one file after the other: drawn
+phantoms of 1 to 6 megapixels as PNG, JPEG and TIFF. A refusal is a 503; the client waits as Retry-After says
+and sends the file again, and the latency of its answer counts from the first try. Anything else than a grade or
+a refusal is an error, also a grade that differs from the first one of the same file. Memory is the server's
+resident set; its growth is the median of the last tenth of the samples minus that of the second tenth, since
+the first one warms up.
 """
 
 from __future__ import annotations
@@ -138,7 +139,7 @@ def sample_memory(pid: int, ended: float) -> list[float]:
 
 def describe(tally: Tally, samples: Sequence[float], clients: int, seconds: float) -> Iterator[str]:
     """The lines of the report."""
-    yield f"{clients} clients, {seconds:g} s"
+    yield f"{clients} clients, {seconds:.0f} s"
     yield f"requests  {len(tally.latencies_s)} graded, {len(tally.latencies_s) / seconds:.1f} a second"
     yield f"refusals  {tally.refusals} (503 with Retry-After)"
     yield f"errors    {len(tally.errors)}"
@@ -147,7 +148,8 @@ def describe(tally: Tally, samples: Sequence[float], clients: int, seconds: floa
         yield f"latency   p50 {cuts[49]:.2f} s, p99 {cuts[98]:.2f} s"
     tenth = max(1, len(samples) // 10)
     early, late = statistics.median(samples[tenth : 2 * tenth]), statistics.median(samples[-tenth:])
-    yield f"memory    {early:.0f} MB early, {late:.0f} MB late, growth {late - early:+.1f} MB, peak {max(samples):.0f} MB"
+    grown = f"growth {late - early:+.1f} MB, peak {max(samples):.0f} MB"
+    yield f"memory    {early:.0f} MB early, {late:.0f} MB late, {grown}"
     yield from (f"error: {error}" for error in tally.errors[:5])
 
 
@@ -169,7 +171,9 @@ def main(clients: int, seconds: float, places: int, engine: str) -> None:
         samples = sample_memory(process.pid, ended)
         for thread in threads:
             thread.join()
-    click.echo("\n".join(describe(tally, samples, clients, seconds)))
+        # The last requests end later.
+        took = seconds + time.monotonic() - ended
+    click.echo("\n".join(describe(tally, samples, clients, took)))
     if process.returncode:
         click.echo(f"error: the server ended with status {process.returncode}")
     sys.exit(bool(tally.errors or process.returncode))

@@ -44,6 +44,7 @@ class About:
     max_bytes : of one file.
     csv_columns : of the CSV that `predict` writes.
     meaning : of each level.
+    outputs : of the model, for example ``evidence``.
     accuracy : as the model's card states it; empty if it doesn't.
     """
 
@@ -53,5 +54,6 @@ class About:
     max_bytes: int
     csv_columns: tuple[str, ...]
     meaning: dict[int, str]
+    outputs: tuple[str, ...]
     accuracy: dict[str, Any]
     research_use: str

@@ -20,7 +20,7 @@ from cxrs_edge.serve.desk import Desk
 from cxrs_edge.serve.refusal import SOURCE, Refusal, answer, answer_failure
 from cxrs_edge.serve.static_files import add_static_files
 from cxrs_edge.serve.upload import declared_size, read_body
-from cxrs_edge.show import draw_square
+from cxrs_edge.show import draw_evidence, draw_square
 from cxrs_edge.version import __version__
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -28,6 +28,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     for status, description in {
         401: "No or wrong token.",
         403: "The request comes from another site's page.",
+        404: "The model has no such output.",
         408: "The file came too slowly.",
         411: "The request does not state the file's length.",
         413: "The file is too large.",
@@ -44,6 +45,9 @@ BODY = {
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
+
+
+PICTURE: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}}, **REFUSALS}
 
 
 def make_app(grader: Grader, desk: Desk, report: Callable[[str], None]) -> FastAPI:
@@ -73,6 +77,11 @@ def make_app(grader: Grader, desk: Desk, report: Callable[[str], None]) -> FastA
             image = read_image(data, name=SOURCE, at_least=pixels_needed(grader.card.input))
             return Response(draw_square(image, grader.card), media_type="image/png")
 
+    def colour_bytes(data: bytes) -> Response:
+        examined = grader.examine(data, name=SOURCE)
+        picture = draw_evidence(examined.pixels, examined.outputs["evidence"])
+        return Response(picture, media_type="image/png")
+
     @app.post(
         "/api/grade", responses={200: {"model": GradeAnswer}, **REFUSALS}, openapi_extra=BODY, summary="Grade"
     )
@@ -82,7 +91,7 @@ def make_app(grader: Grader, desk: Desk, report: Callable[[str], None]) -> FastA
 
     @app.post(
         "/api/seen",
-        responses={200: {"content": {"image/png": {}}}, **REFUSALS},
+        responses=PICTURE,
         openapi_extra=BODY,
         response_class=Response,
         summary="Show what the network sees",
@@ -90,6 +99,24 @@ def make_app(grader: Grader, desk: Desk, report: Callable[[str], None]) -> FastA
     async def seen(request: Request) -> Response:
         """Draw the square that the network gets of one X-ray, as a PNG without any text of the file."""
         return await work_on(request, draw_bytes)
+
+    @app.post(
+        "/api/evidence",
+        responses=PICTURE,
+        response_class=Response,
+        openapi_extra=BODY,
+        summary="Show what speaks for the levels",
+    )
+    async def evidence(request: Request) -> Response:
+        """Colour what the network sees by what speaks for level 2 (orange) and level 1 (blue), as a PNG.
+
+        Only where ``/api/about`` names the output ``evidence``.
+        """
+        if "evidence" not in grader.card.outputs:
+            raise Refusal(
+                501, "model", f"model {grader.card.name}: has no output evidence; use another model"
+            )
+        return await work_on(request, colour_bytes)
 
     @app.get("/api/about", responses={status: REFUSALS[status] for status in (401, 403, 421)})
     async def about() -> About:
@@ -101,6 +128,7 @@ def make_app(grader: Grader, desk: Desk, report: Callable[[str], None]) -> FastA
             max_bytes=MAX_BYTES,
             csv_columns=COLUMNS,
             meaning=MEANING,
+            outputs=tuple(grader.card.outputs),
             accuracy=dict(grader.card.accuracy),
             research_use=RESEARCH_USE,
         )

@@ -90,29 +90,51 @@ function record(result, file) {
 function select(entry) {
   for (const { button } of session) button.setAttribute("aria-current", String(button === entry.button));
   entry.button.scrollIntoView({ block: "nearest" });
-  byId("detail").replaceChildren(...describe(entry.result, about.meaning, preview(entry.file)));
+  byId("detail").replaceChildren(...describe(entry.result, about.meaning, pictures(entry.file)));
 }
 
-function preview(file) {
-  const button = element("button", { type: "button" }, "Show what the network saw");
-  const holder = element("div", {}, button);
-  button.addEventListener("click", async () => {
-    button.disabled = true;
-    try {
-      const picture = await (await post("/api/seen", file)).blob();
-      holder.replaceChildren(figure(URL.createObjectURL(picture)));
-    } catch (error) {
-      holder.replaceChildren(element("p", { class: "message" }, error.message));
-    }
+const SEEN = {
+  path: "/api/seen",
+  offer: "Show what the network saw",
+  alt: "The square of this X-ray that the network saw",
+  caption: "What the network saw: cropped, squared, resized. Text in the picture itself is not removed.",
+};
+const EVIDENCE = {
+  path: "/api/evidence",
+  offer: "Show what speaks for it",
+  alt: "The X-ray coloured by what speaks for each level",
+  caption: "Orange speaks for level 2, blue for level 1: what each place adds to this model's decision. "
+    + "It shows what the model went by, not where disease is.",
+};
+
+/** Pictures that the server draws when asked: the file is sent again, since it keeps none. */
+function pictures(file) {
+  const offers = about.outputs.includes("evidence") ? [SEEN, EVIDENCE] : [SEEN];
+  const shown = element("div", { class: "stack" });
+  const buttons = offers.map((offer) => {
+    const button = element("button", { type: "button" }, offer.offer);
+    button.addEventListener("click", () => show(offer, file, button, shown));
+    return button;
   });
-  return holder;
+  return element("div", { class: "stack" }, element("div", { class: "row" }, ...buttons), shown);
 }
 
-function figure(url) {
-  const img = element("img", { alt: "The square of this X-ray that the network saw", width: "480", height: "480" });
+async function show({ path, alt, caption }, file, button, shown) {
+  button.disabled = true;
+  try {
+    const picture = await (await post(path, file)).blob();
+    shown.append(figure(URL.createObjectURL(picture), alt, caption));
+    button.remove();
+  } catch (error) {
+    shown.append(element("p", { class: "message", role: "alert" }, error.message));
+    button.disabled = false;
+  }
+}
+
+function figure(url, alt, caption) {
+  const img = element("img", { alt, width: "480", height: "480" });
   img.addEventListener("load", () => URL.revokeObjectURL(url));
   img.src = url;
-  const caption = "What the network saw: cropped, squared, resized. Text in the picture itself is not removed.";
   return element("figure", {}, img, element("figcaption", { class: "quiet" }, caption));
 }
 

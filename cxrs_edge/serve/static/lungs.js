@@ -19,14 +19,7 @@ const SHAPES = {
 };
 const LABELS = { a: [70, 46], b: [62, 95], c: [60, 141], d: [150, 46], e: [162, 95], f: [172, 141] };
 
-/** Probabilities of opacity by zone, from `{a: 0.1, ...}`, or from a list in the order a to f; null if neither. */
-export function readZones(zones) {
-  const keys = Object.keys(NAMES);
-  const byZone = Array.isArray(zones) ? Object.fromEntries(keys.map((key, at) => [key, zones[at]])) : zones;
-  return byZone && keys.every((key) => byZone[key] >= 0 && byZone[key] <= 1) ? byZone : null;
-}
-
-/** An SVG of the two lungs. */
+/** An SVG of the two lungs, for the probability of opacity by zone, `{a: 0.1, ...}`. */
 export function drawLungs(zones) {
   const said = Object.entries(NAMES).map(([key, name]) => `${name} ${percent(zones[key])}`);
   const svg = make("svg", {

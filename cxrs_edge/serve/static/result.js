@@ -1,6 +1,6 @@
 // One result, drawn with what its JSON has: keys that a model doesn't give are not shown.
 
-import { drawLungs, readZones } from "./lungs.js";
+import { drawLungs } from "./lungs.js";
 
 const OUTCOMES = { uncertain: "uncertain", rejected: "rejected", error: "no grade" };
 
@@ -20,15 +20,15 @@ export function percent(probability) {
   return `${(100 * probability).toFixed(1)} %`;
 }
 
-/** All there is to say of a result. `meaning` maps levels to sentences, `preview` draws what the network saw. */
-export function describe(result, meaning, preview) {
+/** All there is to say of a result. `meaning` maps levels to sentences, `pictures` offers what can be drawn. */
+export function describe(result, meaning, pictures) {
   return [
     element("h2", {}, result.source),
     element("div", { class: "verdict" }, badge(result), sentence(result, meaning)),
     ...scales(result),
     ...lungs(result),
     ...notes(result),
-    ...(result.outcome === "error" ? [] : [preview, computation(result)]),
+    ...(result.outcome === "error" ? [] : [pictures, computation(result)]),
   ];
 }
 
@@ -81,8 +81,7 @@ function scale(name, share, text, colour) {
 }
 
 function lungs({ zones }) {
-  const read = zones ? readZones(zones) : null;
-  return read ? [element("div", {}, element("h3", {}, "Opacity by lung zone"), drawLungs(read))] : [];
+  return zones ? [element("div", {}, element("h3", {}, "Opacity by lung zone"), drawLungs(zones))] : [];
 }
 
 function notes({ notes: said = [] }) {

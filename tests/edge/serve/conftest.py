@@ -19,6 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_models import FULL
+
+from cxrs_edge.card import Conformal, DecisionRule
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 pytest.importorskip("uvicorn", reason="the extra serve is not installed")
@@ -144,6 +147,21 @@ def serving(model: Path, *options: Any, patch: str = "", **process: Any) -> Iter
 def tiny(write_models: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model whose answers can be computed by hand."""
     return write_models("onnx", tmp_path_factory.mktemp("served"))
+
+
+@pytest.fixture(scope="session")
+def full(write_models: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model with every output, which is never sure."""
+    rule = DecisionRule(level0=None, uncertain=Conformal(0.1, 0.0, 0.0), fitted="by hand")
+    options = {"graph": FULL["graph"], "card": FULL["card"] | {"decision": rule}}
+    return write_models("onnx", tmp_path_factory.mktemp("full"), **options)
+
+
+@pytest.fixture(scope="session")
+def full_served(full: Path) -> Iterator[Served]:
+    """A server with that."""
+    with serving(full) as running:
+        yield running
 
 
 @pytest.fixture(name="until")

@@ -56,6 +56,25 @@ def test_what_the_network_saw(served, tiny, draw_xray):
     np.testing.assert_array_equal(enlarged[:: 480 // 32, :: 480 // 32], seen)
 
 
+def test_the_evidence_is_drawn_where_the_model_gives_it(served, full_served, full, draw_xray):
+    data = draw_xray(size=(300, 200)).read_bytes()
+    examined = Grader.open(full, "onnx", 1).examine(data)
+    answer = full_served.ask("POST", "/api/evidence", data)
+    assert (answer.status, answer.headers["content-type"]) == (200, "image/png")
+    coloured = np.asarray(Image.open(io.BytesIO(answer.body))).astype(int)
+    evidence, cell = examined.outputs["evidence"][0], 32
+    row, column = np.unravel_index(np.abs(evidence).argmax(), evidence.shape)
+    corner = coloured[-(row == 1), -(column == 1)]
+    gray = int(examined.pixels[0, -(row == 1), -(column == 1), 0])
+    # The strongest cell's outer corner is not blended with its neighbours: 65 % blue, for this model's is negative.
+    assert evidence[row, column] < 0
+    assert cell * len(evidence) == coloured.shape[0]
+    np.testing.assert_allclose(corner, gray + 0.65 * (np.array([60, 140, 220]) - gray), atol=1)
+    refused = served.ask("POST", "/api/evidence", data)
+    assert_error(refused, 404, "model", "has no output evidence")
+    assert full_served.ask("POST", "/api/evidence", b"").status == 422
+
+
 def test_about_names_the_model_and_what_the_page_needs(served):
     about = served.ask("GET", "/api/about").json
     assert about["model"]["name"] == "tiny"
@@ -64,6 +83,7 @@ def test_about_names_the_model_and_what_the_page_needs(served):
     assert about["csv_columns"] == list(COLUMNS)
     assert about["meaning"] == {str(level): text for level, text in MEANING.items()}
     assert about["accuracy"] == {}
+    assert about["outputs"] == ["probabilities"]
 
 
 @pytest.mark.parametrize(

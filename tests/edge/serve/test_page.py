@@ -153,13 +153,13 @@ def test_what_the_network_saw_can_be_looked_at(served, open_page, scans):
     expect(picture).to_have_js_property("naturalWidth", 480)
 
 
-def test_the_csv_is_that_of_predict(served, tiny, open_page, scans):
-    page = open_page(served.address)
+def test_the_csv_is_that_of_predict(full_served, full, open_page, scans):
+    page = open_page(full_served.address)
     choose(page, scans)
     with page.expect_download() as download:
         page.get_by_role("button", name="Download CSV").click()
     text = download.value.path().read_text("utf-8-sig")
-    grader = Grader.open(tiny, "onnx", 1)
+    grader = Grader.open(full, "onnx", 1)
     expected = [csv_header(), *(render(grader.grade(scan, name=scan.name), "csv") for scan in scans[:2])]
     rows = list(csv.DictReader(io.StringIO(text)))
     for row, same in zip(rows, csv.DictReader(io.StringIO("\n".join(expected))), strict=False):
@@ -211,43 +211,45 @@ def test_a_server_that_is_gone_is_told_of(serve, open_page, scans):
         assert "the server does not answer" in page.locator("#detail .message").inner_text()
 
 
-STUBS = {
-    "zones": {"a": 0.02, "b": 0.4, "c": 0.93, "d": 0, "e": 1, "f": 0.5},
-    "list": [0.02, 0.4, 0.93, 0, 1, 0.5],
-}
+def test_a_model_that_says_more(full_served, full, open_page, scans):
+    page = open_page(full_served.address)
+    choose(page, scans[:1])
+    grade = Grader.open(full, "onnx", 1).grade(scans[0])
+    assert grade.zones is not None
+    assert (grade.outcome, page.locator(".verdict .badge").inner_text()) == (
+        "uncertain",
+        f"Level {grade.level}, uncertain",
+    )
+    said = page.get_by_role("img", name="Probability of opacity").get_attribute("aria-label").split(": ")[1]
+    names = [f"{side} {height} zone" for side in ("right", "left") for height in ("upper", "middle", "lower")]
+    percents = [int(100 * probability + 0.5) for probability in grade.zones.values()]
+    assert said.split(", ") == [f"{name} {share} %" for name, share in zip(names, percents, strict=True)]
+    extents = [f"Geographic\n{grade.geographic:.1f} of 8", f"Opacity\n{grade.opacity:.1f} of 8"]
+    assert page.locator(".scale").all_inner_texts()[2:] == extents
+    assert grade.notes[-1] in page.locator(".notes").inner_text()
+    page.get_by_role("button", name="Show what speaks for it").click()
+    picture = page.get_by_alt_text("The X-ray coloured by what speaks for each level")
+    expect(picture).to_have_js_property("naturalWidth", 64)
 
 
-@pytest.mark.parametrize("zones", STUBS.values(), ids=STUBS)
-def test_keys_that_no_bundled_model_gives_yet(served, open_page, zones):
-    """Only what the page makes of them; where they come from is tested with the model that gives them."""
+def test_a_rejected_picture_has_no_level(served, open_page):
+    """A stub, since no model here rejects: only what the page makes of such an answer."""
     page = open_page(served.address)
-    draw = "async ([result, meaning]) => { const { describe } = await import('/static/result.js');"
-    draw += "document.getElementById('detail').replaceChildren(...describe(result, meaning, '')); }"
-    shared = {
+    draw = "async (result) => { const { describe } = await import('/static/result.js');"
+    draw += "document.getElementById('detail').replaceChildren(...describe(result, {}, '')); }"
+    rejected = {
         "source": "scan.png",
-        "notes": ["blurred"],
+        "outcome": "rejected",
+        "level": None,
+        "notes": ["lateral view"],
         "model": {"name": "m", "version": "1", "precision": "int8", "sha256": "0" * 64},
         "engine": {"name": "e", "version": "1", "threads": 1},
         "timing_ms": {"infer": 1},
     }
-    scores = {"zones": zones, "geographic": 3.25, "opacity": 8}
-    uncertain = {
-        "outcome": "uncertain",
-        "level": 1,
-        "probabilities": {"level1": 0.55, "level2": 0.45},
-        **scores,
-    }
-    page.evaluate(draw, [shared | uncertain, {"1": "in one or two"}])
-    assert page.locator(".verdict").inner_text().split("\n\n") == ["Level 1, uncertain", "in one or two"]
-    assert page.locator(".scale").all_inner_texts()[2:] == ["Geographic\n3.3 of 8", "Opacity\n8.0 of 8"]
-    assert page.get_by_role("img", name="Probability of opacity").get_attribute("aria-label") == (
-        "Probability of opacity: right upper zone 2 %, right middle zone 40 %, right lower zone 93 %, "
-        "left upper zone 0 %, left middle zone 100 %, left lower zone 50 %"
-    )
-    assert page.locator(".notes").inner_text() == "blurred"
-    page.evaluate(draw, [shared | {"outcome": "rejected", "level": None, "probabilities": {}}, {}])
+    page.evaluate(draw, rejected)
     assert page.locator(".verdict .badge").inner_text() == "rejected"
     assert "no level" in page.locator(".verdict").inner_text()
+    assert page.locator(".notes").inner_text() == "lateral view"
 
 
 @pytest.mark.parametrize(
@@ -255,9 +257,9 @@ def test_keys_that_no_bundled_model_gives_yet(served, open_page, zones):
     [("light", {}), ("dark", {}), ("dark", PHONE), ("light", SMALLEST)],
     ids=["desktop", "desktop-dark", "phone", "smallest"],
 )
-def test_accessible_and_no_wider_than_the_screen(served, open_page, scans, scheme, options):
+def test_accessible_and_no_wider_than_the_screen(full_served, open_page, scans, scheme, options):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    page = open_page(served.address, color_scheme=scheme, **options)
+    page = open_page(full_served.address, color_scheme=scheme, **options)
     assert violations(axe, page) == []
     choose(page, scans)
     assert violations(axe, page) == []

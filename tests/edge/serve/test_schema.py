@@ -23,23 +23,23 @@ OPTIONS = [
 ]
 
 
-def test_every_answer_is_as_documented(served):
+def test_every_answer_is_as_documented(full_served):
     pytest.importorskip("schemathesis", reason="schemathesis is not installed")
     environment = os.environ | {"SCHEMATHESIS_HOOKS": "schemathesis_hooks"}
     environment["PYTHONPATH"] = os.pathsep.join([str(HERE), environment.get("PYTHONPATH", "")])
-    document = f"{served.address}/api/openapi.json"
+    document = f"{full_served.address}/api/openapi.json"
     command = [sys.executable, "-m", "schemathesis.cli", "run", document, *OPTIONS]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stdout
     generated = re.search(r"(\d+) generated, (\d+) passed", done.stdout)
     assert generated is not None, done.stdout
     assert int(generated[1]) == int(generated[2]) >= 15
-    assert any("graded in" in line for line in served.said)
+    assert any("graded in" in line for line in full_served.said)
 
 
 def test_the_document_follows_the_grade(served):
     document = served.ask("GET", "/api/openapi.json").json
-    assert set(document["paths"]) == {"/api/grade", "/api/seen", "/api/about"}
+    assert set(document["paths"]) == {"/api/grade", "/api/seen", "/api/evidence", "/api/about"}
     answer = document["components"]["schemas"]["GradeAnswer"]["properties"]
     assert {"schema", "source", "outcome", "level", "probabilities", "notes", "model", "image"} <= set(answer)
     assert "not for patient care" in document["info"]["description"]
