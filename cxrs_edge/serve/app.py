@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -61,17 +62,35 @@ def make_app(grader: Grader, desk: Desk, report: Callable[[str], None]) -> FastA
         docs_url=None,
         redoc_url=None,
     )
+    _add_grade(app, grader, desk, report)
+    _add_pictures(app, grader, desk)
+    _add_about(app, grader)
+    add_static_files(app)
+    _add_error_answers(app, report)
+    return app
 
-    async def work_on(request: Request, work: Callable[[bytes], Response]) -> Response:
-        with desk.place(declared_size(request)):
-            data = await read_body(request)
-            return await desk.run(lambda: work(data), request)
 
+async def _answer_upload(desk: Desk, request: Request, work: Callable[[bytes], Response]) -> Response:
+    with desk.place(declared_size(request)):
+        data = await read_body(request)
+        return await desk.run(lambda: work(data), request)
+
+
+def _add_grade(app: FastAPI, grader: Grader, desk: Desk, report: Callable[[str], None]) -> None:
     def grade_bytes(data: bytes) -> Response:
         grade = grader.grade(data, name=SOURCE)
         report(f"{grade.outcome} in {sum(grade.timing_ms.values()):.0f} ms")
         return Response(render(grade, "json"), media_type="application/json")
 
+    answers: dict[int | str, dict[str, Any]] = {200: {"model": GradeAnswer}, **REFUSALS}
+
+    @app.post("/api/grade", responses=answers, openapi_extra=BODY, summary="Grade")
+    async def grade(request: Request) -> Response:
+        """Grade one X-ray: the very same answer as `cxrs-edge predict --format json` gives."""
+        return await _answer_upload(desk, request, grade_bytes)
+
+
+def _add_pictures(app: FastAPI, grader: Grader, desk: Desk) -> None:
     def draw_bytes(data: bytes) -> Response:
         with enough_memory(SOURCE):
             image = read_image(data, name=SOURCE, at_least=pixels_needed(grader.card.input))
@@ -82,31 +101,14 @@ def make_app(grader: Grader, desk: Desk, report: Callable[[str], None]) -> FastA
         picture = draw_evidence(examined.pixels, examined.outputs["evidence"])
         return Response(picture, media_type="image/png")
 
-    @app.post(
-        "/api/grade", responses={200: {"model": GradeAnswer}, **REFUSALS}, openapi_extra=BODY, summary="Grade"
-    )
-    async def grade(request: Request) -> Response:
-        """Grade one X-ray: the very same answer as `cxrs-edge predict --format json` gives."""
-        return await work_on(request, grade_bytes)
+    add = partial(app.post, responses=PICTURE, response_class=Response, openapi_extra=BODY)
 
-    @app.post(
-        "/api/seen",
-        responses=PICTURE,
-        openapi_extra=BODY,
-        response_class=Response,
-        summary="Show what the network sees",
-    )
+    @add("/api/seen", summary="Show what the network sees")
     async def seen(request: Request) -> Response:
         """Draw the square that the network gets of one X-ray, as a PNG without any text of the file."""
-        return await work_on(request, draw_bytes)
+        return await _answer_upload(desk, request, draw_bytes)
 
-    @app.post(
-        "/api/evidence",
-        responses=PICTURE,
-        response_class=Response,
-        openapi_extra=BODY,
-        summary="Show what speaks for the levels",
-    )
+    @add("/api/evidence", summary="Show what speaks for the levels")
     async def evidence(request: Request) -> Response:
         """Colour what the network sees by what speaks for level 2 (orange) and level 1 (blue), as a PNG.
 
@@ -114,10 +116,12 @@ def make_app(grader: Grader, desk: Desk, report: Callable[[str], None]) -> FastA
         """
         if "evidence" not in grader.card.outputs:
             raise Refusal(
-                501, "model", f"model {grader.card.name}: has no output evidence; use another model"
+                404, "model", f"model {grader.card.name}: has no output evidence; use another model"
             )
-        return await work_on(request, colour_bytes)
+        return await _answer_upload(desk, request, colour_bytes)
 
+
+def _add_about(app: FastAPI, grader: Grader) -> None:
     @app.get("/api/about", responses={status: REFUSALS[status] for status in (401, 403, 421)})
     async def about() -> About:
         """What answers here."""
@@ -132,10 +136,6 @@ def make_app(grader: Grader, desk: Desk, report: Callable[[str], None]) -> FastA
             accuracy=dict(grader.card.accuracy),
             research_use=RESEARCH_USE,
         )
-
-    add_static_files(app)
-    _add_error_answers(app, report)
-    return app
 
 
 def _add_error_answers(app: FastAPI, report: Callable[[str], None]) -> None:

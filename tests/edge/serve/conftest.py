@@ -33,7 +33,8 @@ import cxrs_edge.serve.server, cxrs_edge.serve.upload
 {patch}
 main(sys.argv[1:])
 """
-TIMEOUT = 60
+TIMEOUT = 300
+"""Seconds: a machine may be busy."""
 
 
 @dataclass

@@ -20,6 +20,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from cxrs_edge.cli import main
+from cxrs_edge.cli_serve import serve as serve_command
 from cxrs_edge.image import MAX_BYTES
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX")
@@ -232,7 +233,7 @@ MAIN = "from cxrs_edge.cli import main; main()"
 def run(*arguments: object, program: str = MAIN) -> tuple[int, str]:
     """Status and standard error of a process."""
     command = [sys.executable, "-c", program, "serve", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     return done.returncode, done.stderr
 
 
@@ -288,3 +289,26 @@ def test_https(serve, tmp_path, draw_xray):
         )
         with urllib.request.urlopen(asked, context=trusting) as response:
             assert response.status == 200
+
+
+UNIT = Path(__file__).parents[3] / "docs/systemd/cxrs-edge-serve.service"
+
+
+def test_the_unit_file_runs_this_command():
+    (line,) = [line for line in UNIT.read_text().splitlines() if line.startswith("ExecStart=")]
+    program, command, *arguments = line.removeprefix("ExecStart=").split()
+    assert (Path(program).name, command) == ("cxrs-edge", "serve")
+    context = serve_command.make_context("serve", arguments)
+    assert context.params["host"] == "0.0.0.0"
+    assert context.params["token_file"].name == "token"
+
+
+@pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="needs systemd-analyze: apt install systemd"
+)
+def test_systemd_finds_the_unit_file_sound(tmp_path):
+    unit = tmp_path / UNIT.name
+    # Its program must exist.
+    unit.write_text(UNIT.read_text().replace("/opt/cxrs-edge/bin/cxrs-edge", sys.executable))
+    done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -40,7 +40,7 @@ def open_page(browser) -> Iterator[object]:
     def open_one(address: str, **options) -> Page:
         contexts.append(browser.new_context(**options))
         page = contexts[-1].new_page()
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(300_000)
         page.on("console", lambda message: complaints.extend(_complaint(message)))
         page.on("response", lambda response: complaints.extend(_unexpected(response)))
         page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -75,7 +75,7 @@ def choose(page: Page, files: list[Path]) -> None:
     """Pick files, and wait for all their results."""
     before = page.locator("#rows tr").count()
     page.set_input_files("#files", files)
-    expect(page.locator("#rows tr")).to_have_count(before + len(files), timeout=60_000)
+    expect(page.locator("#rows tr")).to_have_count(before + len(files), timeout=300_000)
     expect(page.locator("#progress")).to_be_hidden()
 
 
@@ -96,7 +96,7 @@ def test_a_chosen_file_gets_its_level(served, tiny, open_page, scans):
 def test_dropped_files_are_graded(served, open_page, scans):
     page = open_page(served.address)
     drop(page, scans[:2])
-    expect(page.locator("#rows tr")).to_have_count(2, timeout=60_000)
+    expect(page.locator("#rows tr")).to_have_count(2, timeout=300_000)
     assert page.locator("#rows button").all_inner_texts() == ["one.png", "=two, 2.png"]
 
 
@@ -124,7 +124,7 @@ def test_the_keyboard_alone_will_do(served, open_page, scans):
     with page.expect_file_chooser() as chooser:
         page.keyboard.press("Space")
     chooser.value.set_files(scans)
-    expect(page.locator("#rows tr")).to_have_count(3, timeout=60_000)
+    expect(page.locator("#rows tr")).to_have_count(3, timeout=300_000)
     first = page.locator("#rows button").first
     # Choose, Download CSV, Clear, the first file.
     for _ in range(3):
@@ -180,7 +180,7 @@ def test_two_tabs_with_many_files_share_one_engine(serve, open_page, draw_xray):
         for tab in tabs:
             tab.set_input_files("#files", files)
         for tab in tabs:
-            expect(tab.locator("#rows tr")).to_have_count(15, timeout=60_000)
+            expect(tab.locator("#rows tr")).to_have_count(15, timeout=300_000)
             assert tab.locator("#rows .badge", has_text="Level").count() == 15
 
 
