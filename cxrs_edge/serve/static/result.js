@@ -37,8 +37,8 @@ export function describeAccuracy({ by_image: byImage, images, patients }) {
   const { value, low, high } = byImage?.auc ?? {};
   if (![value, low, high].every(Number.isFinite)) return "This model's card states no accuracy.";
   const chance = low <= 0.5 ? ", not shown to be better than chance" : "";
-  const set = `${images.total} test images of ${patients.total} patients`;
-  return `This model: AUC ${value.toFixed(2)} (95 % interval ${low.toFixed(2)} to ${high.toFixed(2)}) on ${set}${chance}.`;
+  const set = images && patients ? ` on ${images.total} test images of ${patients.total} patients` : "";
+  return `This model: AUC ${value.toFixed(2)} (95 % interval ${low.toFixed(2)} to ${high.toFixed(2)})${set}${chance}.`;
 }
 
 /** A DOM element; children are nodes or text, never HTML. */

@@ -152,7 +152,8 @@ def test_many_uploads_at_once_are_all_answered(served, draw_xray):
 
 def test_garbage_instead_of_http(served):
     no_number = b"POST /api/grade HTTP/1.1\r\nHost: localhost\r\nContent-Length: x"
-    for garbage in (b"\0" * 100, b"GET", no_number, b"\x16\x03\x01"):
+    endless = no_number[:-1] + b"9" * 5000
+    for garbage in (b"\0" * 100, b"GET", no_number, endless, b"\x16\x03\x01"):
         with served.connect() as connection:
             connection.sendall(garbage + b"\r\n\r\n")
             assert connection.recv(65536)[:12] in (b"HTTP/1.1 400", b"HTTP/1.1 421", b"")
