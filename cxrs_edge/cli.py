@@ -50,6 +50,7 @@ class Lazy:
 
 COMMANDS: Mapping[str, Lazy] = {
     "selftest": Lazy("cxrs_edge.cli_selftest", "tflite", "Does this machine give the released answers?"),
+    "serve": Lazy("cxrs_edge.cli_serve", "serve", "A page to grade X-rays with, and a JSON API."),
     "show": Lazy("cxrs_edge.cli_show", "tflite", "Write what the network sees of an X-ray, as a picture."),
     "watch": Lazy("cxrs_edge.cli_watch", "tflite", "Grade what arrives in a folder, unattended."),
     "evaluate": Lazy("cxrs_export.cli", "bench", "Judge a model or predictions on labelled X-rays."),
