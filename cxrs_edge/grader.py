@@ -29,8 +29,8 @@ class Examination:
     Attributes
     ----------
     pixels : what the network saw, uint8, 1 x H x W x C.
-    outputs : what it said, as the engine gave it: all that the card names, ``evidence`` too if it does, checked; empty
-        if the quality gate rejected the image.
+    outputs : what it said, as the engine gave it: all that the card names, ``evidence`` too if it does, checked;
+        empty if the quality gate rejected the image.
     """
 
     grade: Grade
