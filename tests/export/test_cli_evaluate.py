@@ -142,7 +142,9 @@ def test_compare_names_each_flip(models: tuple[Path, Path], tiny_set: Path) -> N
     assert difference["auc_difference"]["value"] == 0
     text = succeed(models[1], tiny_set, "--compare", models[0])
     assert f"{models[1]} against {models[0]}" in text
-    assert "The quality gate would reject 3 of 3 images; every figure counts them all.\n  t09\n  t10\n" in text
+    assert (
+        "The quality gate would reject 3 of 3 images; every figure counts them all.\n  t09\n  t10\n" in text
+    )
     assert "Level flips: 3 of 3 (3 to level 1, 0 to level 2)" in text
 
 
