@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -25,12 +26,13 @@ def gate() -> None:
     epilog="\b\nExample:\n  cxrs-edge gate measure data/pretrain data/severity",
 )
 @click.argument("data", nargs=-1, type=FILE)
-@click.option(
-    "--spoiled", type=click.IntRange(1), help="Spoil this many of the held-out films.  [default: all of them]"
-)
+@click.option("--most", type=click.IntRange(1), help="Films of each set and split, at most.  [default: all]")
+@click.option("--spoiled", type=click.IntRange(1), help="Held-out films to spoil, at most.  [default: all]")
 @click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one a core]")
 @click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def measure(data: tuple[Path, ...], spoiled: int | None, workers: int | None, style: str) -> None:
+def measure(
+    data: tuple[Path, ...], most: int | None, spoiled: int | None, workers: int | None, style: str
+) -> None:
     """Count what the bundled gate rejects: the table of docs/gate.md.
 
     DATA are folders with labels.csv (image_id, patient_id, split) and images/. All of their films are judged as they
@@ -38,7 +40,7 @@ def measure(data: tuple[Path, ...], spoiled: int | None, workers: int | None, st
     are drawn phantoms, made images and the pictures that scikit-image, scikit-learn, matplotlib, PyWavelets and
     pydicom ship, as far as these packages are installed.
     """
-    from cxrs_bench.gate.films import read_films
+    from cxrs_bench.gate.films import at_most, read_films
     from cxrs_bench.gate.measure import measure_films, measure_others, measure_spoiled
     from cxrs_bench.gate.packaged import missing_packages
     from cxrs_bench.gate.table import render_table, to_json
@@ -47,13 +49,10 @@ def measure(data: tuple[Path, ...], spoiled: int | None, workers: int | None, st
     if missing := missing_packages():
         click.echo(f"Without the pictures of {', '.join(missing)}: not installed.", err=True)
     films = [film for folder in data for film in read_films(folder)]
-    # Sorted by the hash in the name, so that a few of them are of all sources.
-    held_out = sorted(
-        (film for film in films if film.split in HELD_OUT), key=lambda film: film.path.name[-8:]
-    )
+    held_out = [replace(film, group="held out") for film in films if film.split in HELD_OUT]
     with progress() as report:
-        tallies = measure_films(films, report, workers) if films else []
-        tallies += measure_spoiled(held_out[:spoiled], report, workers) if held_out else []
+        tallies = measure_films(at_most(most, films), report, workers) if films else []
+        tallies += measure_spoiled(at_most(spoiled, held_out), report, workers) if held_out else []
         tallies += measure_others(report)
     if style == "json":
         click.echo(json.dumps(to_json(tallies, read_gate(BUNDLED).version), indent=1))

@@ -38,7 +38,7 @@ REJECT_CONTRAST = 5.0
 class Shares:
     """Of unseen training films, how many may be rejected, and how many rejected or doubtful."""
 
-    rejected: float = 0.004
+    rejected: float = 0.007
     doubtful: float = 0.015
 
 

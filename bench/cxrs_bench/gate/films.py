@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,13 @@ class Film:
     split: str
     group: str
     source: str
+
+
+def at_most(count: int | None, films: Sequence[Film]) -> list[Film]:
+    """The same ones each time, drawn from each group by a hash of the names; all of them if `count` is None."""
+    drawn = sorted(films, key=lambda film: hashlib.sha256(film.path.name.encode()).digest())
+    groups = dict.fromkeys(film.group for film in films)
+    return [film for group in groups for film in [one for one in drawn if one.group == group][:count]]
 
 
 def read_films(folder: Path) -> tuple[Film, ...]:

@@ -26,7 +26,7 @@ from cxrs_edge.prepare import InputSpec, pixels_needed, prepare, to_8_bit
 
 Plane = NDArray[np.uint8]
 
-MADE_EACH, PHANTOMS, PARTS = 100, 60, 10
+MADE_EACH, PHANTOMS, PARTS = 50, 40, 5
 MADE_SIZE = (600, 600)
 MEASURED_SEED = 1_000_000
 """Of made images and phantoms; those of the fit come from others."""
