@@ -19,7 +19,7 @@ from cxrs_export.keras_file import Provenance
 from cxrs_export.network import OUTPUTS
 from cxrs_export.quantize import quantize_onnx, quantize_tflite
 from cxrs_export.representative import RepresentativeSet
-from cxrs_export.verify import FileCheck, Limits, check_files, keras_level2, require_within
+from cxrs_export.verify import FileCheck, Limits, check_files, keras_level2, keras_others, require_within
 
 if TYPE_CHECKING:
     import keras
@@ -88,11 +88,12 @@ def export_files(
     can't be written.
     """
     expected = keras_level2(model, plan.verification.pixels, plan.labels)
+    others = keras_others(model, plan.verification.pixels)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".unverified-", dir=folder) as hidden:
             paths = _write_unverified(model, provenance, plan, Path(hidden), report)
-            checks = check_files(paths, expected, plan.verification.pixels, report=report)
+            checks = check_files(paths, expected, plan.verification.pixels, others=others, report=report)
             on_checks(checks)
             require_within(checks, plan.limits)
             for path in paths:

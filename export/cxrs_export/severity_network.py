@@ -52,8 +52,14 @@ class ZonePooling(keras.layers.Layer):  # type: ignore[misc]
         mirrored = ops.concatenate([self.centres[:, :1], 1 - self.centres[:, 1:]], axis=1)
         centres = ops.concatenate([self.centres, mirrored], axis=0)
         spreads = ops.exp(ops.concatenate([self.log_spreads, self.log_spreads], axis=0))
-        steps = (self.places[:, :, None, :] - centres[None, None]) / spreads[None, None]
-        return -0.5 * ops.sum(ops.square(steps), axis=-1)
+        # One axis after the other: TensorFlow 2.21's TFLite converter folds a sum over both into wrong numbers.
+        down, across = (
+            ops.square(
+                (self.places[:, :, axis, None] - centres[None, None, :, axis]) / spreads[None, None, :, axis]
+            )
+            for axis in (0, 1)
+        )
+        return -0.5 * (down + across)
 
 
 @keras.saving.register_keras_serializable(package="cxrs")

@@ -187,3 +187,13 @@ def test_a_file_that_no_engine_can_run_is_not_verified(
     monkeypatch.setattr(registry, "find_spec", lambda name: None if name in missing else find(name))
     with pytest.raises(MissingDependency, match="onnxruntime: not installed"):
         check_files(write_files(tmp_path), np.zeros(3), gray_pixels())
+
+
+def test_a_float_file_whose_zones_differ_is_refused_though_its_levels_agree() -> None:
+    """TensorFlow 2.21's converter once folded a constant of the zones into wrong numbers."""
+    exact = replace(CHECK, precision="float32", others={"zones": 0.0005})
+    assert exact.fault(Limits()) is None
+    wrong = replace(exact, others={"zones": 0.14})
+    assert wrong.fault(Limits()) == "m.onnx on onnx: zones differ by 0.1400, limit 0.001"
+    assert replace(wrong, others={"zones": float("nan")}).fault(Limits()) is not None
+    assert replace(wrong, precision="int8").fault(Limits()) is None
