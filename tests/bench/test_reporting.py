@@ -35,6 +35,7 @@ from cxrs_bench.reporting.three_networks import ThreeNetworks, read_three_networ
 from cxrs_bench.reporting.words import interval, listed, number
 from cxrs_edge.errors import CxrsError, DataError
 
+NO_CHARTS = page_module.Charts((), (), (), (), ())
 SECTIONS = (
     "verdict",
     "accuracy",
@@ -52,6 +53,12 @@ SECTIONS = (
 @pytest.fixture(scope="module")
 def analysed() -> Report:
     return analysed_example()
+
+
+@pytest.fixture
+def without_charts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take seconds, and are the subject of other tests."""
+    monkeypatch.setattr(page_module, "draw_charts", lambda *_: NO_CHARTS)
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +216,7 @@ def test_a_damaged_report_is_refused_or_shown(data: st.DataObject) -> None:
         parent = parent[key]
     parent[path[-1]] = data.draw(_ANY)
     original = page_module.draw_charts
-    page_module.draw_charts = lambda *_: page_module.Charts((), (), (), (), ())
+    page_module.draw_charts = lambda *_: NO_CHARTS
     try:
         found = decode_report(json.dumps(values).encode(), name="damaged.json")
         assert "<!doctype html>" in render_page(found)
@@ -285,6 +292,7 @@ def test_pareto_front(analysed: Report) -> None:
         assert (row in front) == (not better)
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_three_networks(tmp_path: Path, analysed: Report) -> None:
     value = {"value": 0.7, "low": 0.6, "high": 0.8}
     network = {"by_image": {"balanced_accuracy": value, "auc": {"value": None, "low": None, "high": None}}}
@@ -295,7 +303,7 @@ def test_three_networks(tmp_path: Path, analysed: Report) -> None:
     }
     path = tmp_path / "three_networks.json"
     path.write_text(json.dumps(content))
-    text = render_page(replace(analysed, sustained=()), read_three_networks(path))
+    text = render_page(analysed, read_three_networks(path))
     assert "Five folds, &lt;b&gt;alike" in text
     assert "CXR-S less CheXNet: +0.02 (-0.03 to 0.07): not resolvable" in _Elements(text).text
     path.write_text(json.dumps({**content, "networks": {"cxrs": network}}))
@@ -308,6 +316,7 @@ def test_three_networks(tmp_path: Path, analysed: Report) -> None:
     assert ThreeNetworks("p", {}).pairs == ()
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_the_command_writes_three_files_or_none(tmp_path: Path) -> None:
     run = CliRunner().invoke(report_command, [str(EXAMPLE), "-o", str(tmp_path / "r.html")])
     assert run.exit_code == 0, run.output

@@ -22,6 +22,7 @@ INKS = {
 WIDTH = 5.0
 """Inches; the page scales a chart to its column."""
 
+_METADATA = re.compile(r"<metadata>.*?</metadata>\s*", re.DOTALL)
 _IDS = re.compile(r'\bid="([^"]+)"')
 _REFERENCES = re.compile(r'(xlink:href="#|url\(#)([^")]+)')
 _SIZE = re.compile(r'(<svg\b[^>]*?) width="[^"]*"', re.DOTALL)
@@ -82,7 +83,7 @@ def canvas(name: str, height: float, columns: int = 1, **options: Any) -> Iterat
 
 def embed(svg: str, name: str) -> str:
     """An SVG file as an element of a page: no prolog, ids of its own, colours of the page, as wide as its column."""
-    svg = svg[svg.index("<svg") :].strip()
+    svg = _METADATA.sub("", svg[svg.index("<svg") :]).strip()
     svg = _HEIGHT.sub(r"\1", _SIZE.sub(r'\1 width="100%"', svg, count=1), count=1)
     svg = _IDS.sub(rf'id="{name}-\1"', svg)
     svg = _REFERENCES.sub(rf"\1{name}-\2", svg)

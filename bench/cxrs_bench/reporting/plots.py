@@ -19,6 +19,7 @@ MARKERS = {"tflite": "o", "onnx": "s", "openvino": "^"}
 OTHER_MARKER = "D"
 LINES = {"tflite": "-", "onnx": "--", "openvino": ":"}
 OTHER_LINE = "-."
+LONGEST_NAME = 32
 ROW = 0.26
 """Inches of one line in a chart of lines."""
 MOST_ROWS = 60
@@ -40,9 +41,14 @@ def _fill(row: Timed) -> str:
 
 
 def _tick_names(axis: Any, names: Sequence[str]) -> None:
-    axis.set_yticks(range(len(names)), names)
+    axis.set_yticks(range(len(names)), list(map(_short, names)))
     axis.set_ylim(len(names) - 0.4, -0.6)
     axis.grid(False, axis="y")
+
+
+def _short(name: str) -> str:
+    """Names from a report may be of any length; a chart's edge isn't."""
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 3]}..."
 
 
 def _plain_numbers(axis: Any) -> None:
@@ -149,7 +155,7 @@ def plot_roofline(rows: Sequence[Timed], roofline: Roofline, precision: str, thr
             ridge = peak.gmac_s / memory if memory else low
             xs = [low, max(low, ridge), max(high, ridge)]
             ys = [min(peak.gmac_s, (memory or peak.gmac_s) * x) for x in xs]
-            label = f"{engine_name(peak.engine)} {peak.gmac_s:.0f}"
+            label = f"{_short(engine_name(peak.engine))} {peak.gmac_s:.0f}"
             style = LINES.get(peak.engine, OTHER_LINE)
             axis.plot(xs, ys, style, color=INKS["soft"], linewidth=1.3, label=label)
         for row in points:
