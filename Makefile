@@ -8,13 +8,14 @@ PYTHON_VERSION ?= 3.11
 ENGINES ?= tflite
 RELEASES ?= bookworm trixie
 FUZZ_SECONDS ?= 60
+BENCH_THREADS ?= 1,2
 VENV := .venv
 DEMO_VENV := .venv-demo
 TFLITE_RUNTIME_VENV := .venv-tflite-runtime
 PYTHON311 ?= python3.11
 
 .PHONY: demo test test-pythons test-tflite-runtime test-slow test-arm64 test-armv7 fuzz memory lint complexity
-.PHONY: offline-bundle pretrain model release golden clean
+.PHONY: bench offline-bundle pretrain model release golden clean
 
 demo: $(DEMO_VENV)/.done  ## Install the runtime only and grade an image: make demo IMAGE=scan.png
 	$(DEMO_VENV)/bin/cxrs-edge predict "$(IMAGE)"
@@ -61,6 +62,20 @@ lint: $(VENV)/.done
 complexity: $(VENV)/.done  ## The table of docs/complexity.md
 	$(VENV)/bin/cxrs-edge complexity
 
+# On an idle machine; half an hour on two cores, plus some minutes for the model files the first time.
+bench: $(VENV)/.done runs/networks/.done  ## Times of the three networks on every engine: docs/bench/bench.json, .html, .md
+	mkdir -p docs/bench
+	$(VENV)/bin/cxrs-edge bench run --models runs/networks --threads $(BENCH_THREADS) -o docs/bench/bench.json \
+	    --overwrite
+	$(VENV)/bin/cxrs-edge bench analyse docs/bench/bench.json --models runs/networks \
+	    $(if $(wildcard $(DATA)),--labels $(DATA))
+	$(VENV)/bin/cxrs-edge bench report docs/bench/bench.json -o docs/bench/bench.html
+
+runs/networks/.done: export/checkpoints/cxrs.keras | $(VENV)/.done
+	$(VENV)/bin/cxrs-edge export export/checkpoints/cxrs.keras --baselines -o runs/networks \
+	    --calibration-images 50 --verification-images 50
+	touch $@
+
 # A backbone for `cxrs-edge train --init`, from the findings at PRETRAIN_DATA: some hours on two cores, resumable.
 pretrain: $(VENV)/.done
 	$(VENV)/bin/cxrs-edge pretrain $(PRETRAIN_DATA) -o runs/pretrain-128 --without $(DATA) \
@@ -68,14 +83,20 @@ pretrain: $(VENV)/.done
 	$(VENV)/bin/cxrs-edge pretrain $(PRETRAIN_DATA) -o runs/pretrain-192 --without $(DATA) \
 	    --config export/recipes/pretrain-192.toml --init runs/pretrain-128/model.keras
 
-# The bundled model from the labelled set at DATA: about an hour on two cores, resumable; then `make release`.
-model: $(VENV)/.done
-	$(VENV)/bin/cxrs-edge train $(DATA) -o runs/cxrs-320 --config export/recipes/cxrs-320.toml
+# The bundled model from the labelled set at DATA, resumable; then `make release`. First, on folds of patients, what the
+# recipe is worth and the numbers of its card; then the same recipe on all of the train split.
+model: pretrain
+	$(VENV)/bin/cxrs-edge crossval $(DATA) -o runs/crossval-320 --config export/recipes/cxrs-320.toml \
+	    --init runs/pretrain-192/model.keras
+	$(VENV)/bin/cxrs-edge crossval $(DATA) -o runs/crossval-480 --config export/recipes/cxrs-480.toml \
+	    --init runs/crossval-320 --masked
+	$(VENV)/bin/cxrs-edge train $(DATA) -o runs/cxrs-320 --config export/recipes/cxrs-320.toml \
+	    --init runs/pretrain-192/model.keras
 	$(VENV)/bin/cxrs-edge train $(DATA) -o runs/cxrs-480 --config export/recipes/cxrs-480.toml \
 	    --init runs/cxrs-320/model.keras
 
 release: $(VENV)/.done $(TFLITE_RUNTIME_VENV)/.done
-	$(VENV)/bin/python export/release_model.py runs/cxrs-480/model.keras $(DATA)
+	$(VENV)/bin/python export/release_model.py runs/cxrs-480/model.keras $(DATA) --out-of-fold runs/crossval-480
 
 # What every engine answers to drawn phantoms, for `cxrs-edge selftest`; a release does it too.
 golden: $(VENV)/.done $(TFLITE_RUNTIME_VENV)/.done

@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import json
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from cxrs_edge.errors import ModelError
 from cxrs_edge.prepare import RESIZE_FILTERS, InputSpec
 
 SCHEMA = "cxrs-edge/card/1"
 LABELS = ("level1", "level2")
+ZONES = ("a", "b", "c", "d", "e", "f")
+"""Upper, middle and lower zone of the patient's right lung, which lies on a film's left, then of the left lung."""
 PRECISIONS = ("float32", "float16", "int8")
 RANDOM_WEIGHTS = {"weights": "random"}
 """What `training` holds of a network that was never trained."""
 MAX_JSON_BYTES = 4_000_000
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,40 @@ class Calibration:
 
     temperature: float = 1.0
     fitted: str = "not fitted"
+
+
+@dataclass(frozen=True)
+class Conformal:
+    """Class-conditional conformal prediction (Vovk et al., Algorithmic Learning in a Random World, 2005).
+
+    A level belongs to the prediction set when its calibrated probability reaches its threshold; images of each
+    level are outside of their set at most at the error rate.
+
+    Attributes
+    ----------
+    error_rate : share of the images of each level, 0..1.
+    level1, level2 : thresholds, 0..1.
+    """
+
+    error_rate: float
+    level1: float
+    level2: float
+
+
+@dataclass(frozen=True)
+class DecisionRule:
+    """When a model says level 0, and when it says that it can't tell.
+
+    Attributes
+    ----------
+    level0 : level 0 when the probability of every zone is below it; None for never.
+    uncertain : the outcome is ``uncertain`` unless its prediction set holds exactly one level; None for never.
+    fitted : how they were chosen.
+    """
+
+    level0: float | None
+    uncertain: Conformal | None
+    fitted: str
 
 
 @dataclass(frozen=True)
@@ -43,6 +81,7 @@ class ModelCard:
     outputs : name of each output of the graph -> its meaning.
     labels : order of the columns of ``probabilities``.
     calibration : temperature and how it was fitted.
+    decision : when to say level 0 or ``uncertain``; None for always level 1 or 2.
     training : provenance: data set digest, split, seed, recipe, package versions.
     quantization : how int8 was made, with the ids of the calibration images; empty for float32.
     accuracy : measured figures with their intervals, and on what.
@@ -62,6 +101,7 @@ class ModelCard:
     base_bytes: int
     sha256: str
     calibration: Calibration = field(default_factory=Calibration)
+    decision: DecisionRule | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     quantization: Mapping[str, Any] = field(default_factory=dict)
     accuracy: Mapping[str, Any] = field(default_factory=dict)
@@ -104,6 +144,7 @@ def parse_card(text: bytes, *, name: str) -> ModelCard:
         base_bytes=read.integer("base_bytes", 1, 2**40),
         sha256=read.text("sha256"),
         calibration=_parse_calibration(read.fields("calibration")),
+        decision=_parse_decision(read),
         training=read.mapping("training"),
         quantization=read.mapping("quantization"),
         accuracy=read.mapping("accuracy"),
@@ -140,6 +181,37 @@ def _parse_labels(read: _Fields) -> tuple[str, ...]:
 
 def _parse_calibration(read: _Fields) -> Calibration:
     return Calibration(temperature=read.number("temperature", 1e-3, 1e3), fitted=read.text("fitted"))
+
+
+def parse_decision(values: Any, *, name: str) -> DecisionRule:
+    """Check a decision rule by itself, as a Keras model's provenance holds it; raises `ModelError`."""
+    return _decision_rule(_Fields(values, name, "decision."))
+
+
+def _parse_decision(read: _Fields) -> DecisionRule | None:
+    if read.value("decision") is None:  # as in every card of before there was one
+        return None
+    rule = read.fields("decision")
+    found = _decision_rule(rule)
+    if found.level0 is not None and "zones" not in _parse_outputs(read):
+        raise rule.wrong("level0", "null in the card of a model without the output zones")
+    return found
+
+
+def _decision_rule(rule: _Fields) -> DecisionRule:
+    return DecisionRule(
+        rule.nullable("level0", lambda key: rule.number(key, 0.0, 1.0)),
+        rule.nullable("uncertain", lambda key: _parse_conformal(rule.fields(key))),
+        rule.text("fitted"),
+    )
+
+
+def _parse_conformal(read: _Fields) -> Conformal:
+    return Conformal(
+        error_rate=read.number("error_rate", 0.0, 1.0),
+        level1=read.number("level1", 0.0, 1.0),
+        level2=read.number("level2", 0.0, 1.0),
+    )
 
 
 class _Fields:
@@ -186,6 +258,10 @@ class _Fields:
         if not ok or not low <= value <= high:
             raise self.wrong(key, f"a number from {low:g} to {high:g}")
         return float(value)
+
+    def nullable(self, key: str, read: Callable[[str], T]) -> T | None:
+        """None for null; a missing field is wrong, as everywhere."""
+        return None if key in self._values and self._values[key] is None else read(key)
 
     def mapping(self, key: str) -> Mapping[str, Any]:
         value = self.value(key)

@@ -55,6 +55,7 @@ COMMANDS: Mapping[str, Lazy] = {
     "evaluate": Lazy("cxrs_export.cli", "bench", "Judge a model or predictions on labelled X-rays."),
     "pretrain": Lazy("cxrs_export.cli_train", "export", "Pretrain the network on thousands of X-rays."),
     "train": Lazy("cxrs_export.cli_train", "export", "Train the network on labelled X-rays."),
+    "crossval": Lazy("cxrs_export.cli_crossval", "export", "Train and judge a recipe on folds of patients."),
     "export": Lazy("cxrs_export.cli_export", "export", "Convert a model to verified TFLite and ONNX files."),
     "complexity": Lazy("cxrs_export.cli_complexity", "bench", "Count parameters and MACs of model files."),
     "bench": Lazy("cxrs_bench.cli_bench", "bench", "Measure how long inference takes on this machine."),

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from cxrs_edge.card import LABELS, ModelCard
+from cxrs_edge.card import Conformal, DecisionRule, ModelCard
 from cxrs_edge.engines import Outputs
-from cxrs_edge.errors import CxrsError, EngineError
+from cxrs_edge.errors import CxrsError
 from cxrs_edge.grayscale import Grayscale
 from cxrs_edge.image import GrayImage
+from cxrs_edge.outputs import read_outputs
 from cxrs_edge.prepare import Frame, InputSpec, find_frame, nominal_bits
 
 Outcome = Literal["graded", "uncertain", "rejected"]
-
-SMALLEST = 1e-7
-"""A softmax in 8 bits says 0 for what is merely small; its logarithm must exist."""
-ROUNDING = 0.01
-"""By how much 8 bit rounding may put a probability outside 0..1."""
 
 
 @dataclass(frozen=True)
@@ -29,15 +25,19 @@ class Decision:
     Attributes
     ----------
     outcome : ``graded``; ``uncertain`` (level is still the likelier one) or ``rejected`` (no level).
-    level : 1 (opacities in 1 or 2 of six lung zones) or 2 (in 3 or more), None if rejected.
-    probabilities : ``level1`` and ``level2``, calibrated, sum 1.
+    level : 1 (opacities in 1 or 2 of six lung zones) or 2 (in 3 or more), 0 (in none), None if rejected.
+    probabilities : ``level1`` and ``level2``, calibrated, sum 1, also for level 0.
     notes : what a reader of the level should know.
+    zones, geographic, opacity : see `cxrs_edge.outputs.Findings`; None if the model has no such outputs.
     """
 
     outcome: Outcome
     level: int | None
     probabilities: Mapping[str, float]
     notes: tuple[str, ...] = ()
+    zones: Mapping[str, float] | None = None
+    geographic: float | None = None
+    opacity: float | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,10 @@ class Grade:
     source : what the image was called.
     outcome, level, probabilities, notes : see `Decision`; the notes begin with how the file was read.
     timing_ms : milliseconds in ``read`` (file and decoder), ``prepare`` and ``infer``.
-    image : how the pixels were made; left out of the JSON when it isn't known.
+    image : how the pixels were made.
+    zones, geographic, opacity : see `Decision`.
+
+    The JSON leaves out which of the last four are None.
     """
 
     source: str
@@ -109,6 +112,9 @@ class Grade:
     engine: EngineInfo
     timing_ms: Mapping[str, float]
     image: ImageInfo | None = None
+    zones: Mapping[str, float] | None = None
+    geographic: float | None = None
+    opacity: float | None = None
 
 
 @dataclass(frozen=True)
@@ -126,31 +132,50 @@ class Failure:
 
 
 def grade(outputs: Outputs, card: ModelCard) -> Decision:
-    """Calibrate the probabilities and decide.
+    """Calibrate the probabilities and decide by the card's rule.
 
     The logit margin log(p2 / p1) is divided by the card's temperature (Guo et al., On Calibration of Modern
-    Neural Networks, ICML 2017); level 2 iff p2 >= p1, which no temperature changes.
-    Of a network that was never trained no level is told. Raises `EngineError` when the output is not two
-    probabilities.
+    Neural Networks, ICML 2017); level 2 is the likelier one iff p2 >= p1, which no temperature changes.
+    Of a network that was never trained no level is told. Raises `EngineError` naming the output whose numbers can't
+    be its meaning.
     """
-    level1, level2 = _read_probabilities(outputs, card)
-    margin = math.log(level2 / level1) / card.calibration.temperature
+    found = read_outputs(outputs, card)
+    margin = math.log(found.level2 / found.level1) / card.calibration.temperature
     # tanh is the logistic function that can't overflow.
     lean = math.tanh(margin / 2)
-    probabilities = {"level1": (1 - lean) / 2, "level2": (1 + lean) / 2}
+    likelier = Decision(
+        outcome="graded",
+        level=2 if found.level2 >= found.level1 else 1,
+        probabilities={"level1": (1 - lean) / 2, "level2": (1 + lean) / 2},
+        zones=found.zones,
+        geographic=found.geographic,
+        opacity=found.opacity,
+    )
     if not card.is_trained:
         note = f"model {card.name} was never trained: its weights are random, for benchmarks only"
-        return Decision("rejected", None, probabilities, (note,))
-    return Decision("graded", 2 if level2 >= level1 else 1, probabilities)
+        return replace(likelier, outcome="rejected", level=None, notes=(note,))
+    return likelier if card.decision is None else _apply(card.decision, likelier)
 
 
-def _read_probabilities(outputs: Outputs, card: ModelCard) -> tuple[float, float]:
-    values = [float(value) for value in outputs["probabilities"].ravel()]
-    # NaN fails every comparison, so this refuses it too.
-    if len(values) != 2 or not all(-ROUNDING <= value <= 1 + ROUNDING for value in values):
-        raise EngineError(
-            f"model {card.name}: output probabilities: got {values}, expected two numbers from 0 to 1; "
-            "the model or this engine on this machine is broken"
+def _apply(rule: DecisionRule, likelier: Decision) -> Decision:
+    """Level 0 comes first: whether level 1 or 2 is no question then."""
+    zones = likelier.zones
+    if rule.level0 is not None and zones is not None and max(zones.values()) < rule.level0:
+        note = (
+            f"no zone reaches {_percent(rule.level0)}: below the two levels, whose probabilities stand here"
         )
-    level1, level2 = (max(values[card.labels.index(label)], SMALLEST) for label in LABELS)
-    return level1, level2
+        return replace(likelier, level=0, notes=(note,))
+    return likelier if rule.uncertain is None else _apply_conformal(rule.uncertain, likelier)
+
+
+def _apply_conformal(rule: Conformal, likelier: Decision) -> Decision:
+    thresholds = {1: rule.level1, 2: rule.level2}
+    held = [level for level, least in thresholds.items() if likelier.probabilities[f"level{level}"] >= least]
+    if held == [likelier.level]:
+        return likelier
+    note = f"can't tell level 1 from level 2 at an error rate of {_percent(rule.error_rate)}"
+    return replace(likelier, outcome="uncertain", notes=(note,))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:g} %"

@@ -5,19 +5,35 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
 from cxrs_edge.card import ModelCard
-from cxrs_edge.engines import Engine
+from cxrs_edge.engines import Engine, Outputs
 from cxrs_edge.engines.registry import choose_engine, doubts, open_engine
 from cxrs_edge.errors import ImageError
 from cxrs_edge.grade import EngineInfo, Grade, ImageInfo, ModelInfo, grade
 from cxrs_edge.image import GrayImage, read_file, read_image
 from cxrs_edge.model_file import Kind, read_model_file
-from cxrs_edge.prepare import pixels_needed, prepare
+from cxrs_edge.prepare import Pixels, pixels_needed, prepare
 
 BUNDLED = Path(__file__).parent / "models" / "cxrs"
+
+
+@dataclass(frozen=True, eq=False)
+class Examination:
+    """One graded image, and what its grade was made of.
+
+    Attributes
+    ----------
+    pixels : what the network saw, uint8, 1 x H x W x C.
+    outputs : what it said, as the engine gave it: all that the card names, ``evidence`` too if it does, checked.
+    """
+
+    grade: Grade
+    pixels: Pixels
+    outputs: Outputs
 
 
 class Grader:
@@ -64,6 +80,10 @@ class Grader:
         `name` is what to call it; by default the path, or ``image``. Raises `ImageError` for what is no
         readable X-ray, `EngineError` when the engine breaks down.
         """
+        return self.examine(source, name=name).grade
+
+    def examine(self, source: str | os.PathLike[str] | bytes, *, name: str | None = None) -> Examination:
+        """The same with the pixels and the outputs behind the grade, for who explains it."""
         name = name or ("image" if isinstance(source, bytes) else os.fspath(source))
         started = perf_counter()
         with enough_memory(name):
@@ -74,7 +94,7 @@ class Grader:
         outputs = self.engine.infer(pixels)
         inferred = perf_counter()
         decision = grade(outputs, self.card)
-        return Grade(
+        graded = Grade(
             source=image.name,
             outcome=decision.outcome,
             level=decision.level,
@@ -88,7 +108,11 @@ class Grader:
                 "infer": _milliseconds(prepared, inferred),
             },
             image=ImageInfo.of(image, self.card.input),
+            zones=decision.zones,
+            geographic=decision.geographic,
+            opacity=decision.opacity,
         )
+        return Examination(graded, pixels, outputs)
 
     @property
     def model_info(self) -> ModelInfo:

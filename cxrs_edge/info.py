@@ -65,7 +65,7 @@ def _lines_of(values: Mapping[str, Any], indent: str) -> Iterator[str]:
         if isinstance(value, dict) and value:
             yield f"{indent}{key}:"
             yield from _lines_of(value, indent + "  ")
-        elif value != {}:
+        elif value not in ({}, None):
             yield f"{indent}{key}: {_short(value)}"
 
 

@@ -9,7 +9,10 @@ import re
 from dataclasses import asdict
 from typing import Any, Literal
 
+from cxrs_edge.card import ZONES
 from cxrs_edge.grade import Failure, Grade
+from cxrs_edge.lung_diagram import draw_lungs
+from cxrs_edge.outputs import MOST_EXTENT
 
 Style = Literal["text", "json", "csv"]
 STYLES: tuple[Style, ...] = ("text", "json", "csv")
@@ -17,6 +20,7 @@ STYLES: tuple[Style, ...] = ("text", "json", "csv")
 SCHEMA = "cxrs-edge/grade/1"
 RESEARCH_USE = "Research software: not a medical device, not for patient care."
 MEANING = {
+    0: "opacities in none of 6 lung zones",
     1: "opacities in 1 or 2 of 6 lung zones",
     2: "opacities in 3 or more of 6 lung zones",
 }
@@ -39,8 +43,13 @@ COLUMNS = (
     "infer_ms",
     "error_kind",
     "error_message",
+    *(f"zone_{zone}" for zone in ZONES),
+    "geographic",
+    "opacity",
 )
 """Of the CSV; columns are only added, at the end."""
+OPTIONAL = ("image", "zones", "geographic", "opacity")
+"""Keys that the JSON of a grade has only when there is something to say."""
 FORMULA_STARTS = ("=", "+", "-", "@")
 LONE_SURROGATES = re.compile("[\ud800-\udfff]")
 BAR_WIDTH = 20
@@ -76,7 +85,7 @@ def to_json(result: Grade | Failure) -> dict[str, Any]:
             "error": {"kind": result.kind, "message": _unicode(result.message)},
         }
     keys = {"schema": SCHEMA, **asdict(result), "source": _unicode(result.source)}
-    return keys if result.image else {key: value for key, value in keys.items() if key != "image"}
+    return {key: value for key, value in keys.items() if value is not None or key not in OPTIONAL}
 
 
 def printable(text: str) -> str:
@@ -90,6 +99,7 @@ def _text_of_grade(grade: Grade) -> str:
     lines = [
         f"{grade.source}: {grade.outcome} {level}",
         *(_text_of_probability(label, p) for label, p in grade.probabilities.items()),
+        *(f"  {line}" for line in _text_of_findings(grade)),
         *(f"  note: {note}" for note in grade.notes),
         "  " + ", ".join(f"{stop} {ms:.0f} ms" for stop, ms in grade.timing_ms.items()),
         f"  {model.name} {model.version} {model.precision} on {engine.name} {engine.version}",
@@ -101,6 +111,13 @@ def _text_of_probability(label: str, probability: float) -> str:
     filled = round(probability * BAR_WIDTH)
     # ASCII, because a console's code page may have no block characters.
     return f"  {label} [{'#' * filled:.<{BAR_WIDTH}}] {100 * probability:5.1f} %"
+
+
+def _text_of_findings(grade: Grade) -> list[str]:
+    lines = draw_lungs(grade.zones) if grade.zones else []
+    extents = {"geographic": grade.geographic, "opacity": grade.opacity}
+    scores = [f"{name} {s:.1f} of {MOST_EXTENT:g}" for name, s in extents.items() if s is not None]
+    return [*lines, f"extent, both lungs added up: {', '.join(scores)}"] if scores else lines
 
 
 def _text_of_failure(failure: Failure) -> str:
@@ -127,6 +144,9 @@ def _cells_of_grade(grade: Grade) -> dict[str, object]:
         **{f"model_{key}": value for key, value in asdict(grade.model).items()},
         **{f"engine_{key}": value for key, value in asdict(grade.engine).items()},
         **{f"{stop}_ms": ms for stop, ms in grade.timing_ms.items()},
+        **{f"zone_{zone}": probability for zone, probability in (grade.zones or {}).items()},
+        "geographic": grade.geographic,
+        "opacity": grade.opacity,
     }
 
 

@@ -214,8 +214,10 @@ def _line(result: Grade | Failure) -> str:
         return f"bad: {result.message}"
     if result.level is None:
         return f"{result.source}: {result.outcome}: {'; '.join(result.notes)}"
-    probability = result.probabilities[f"level{result.level}"]
-    return f"{result.source}: {result.outcome} level {result.level}, probability {probability:.3f}"
+    level = f"{result.source}: {result.outcome} level {result.level}"
+    if result.level == 0 and result.zones:
+        return f"{level}, largest zone {max(result.zones.values()):.3f}"
+    return f"{level}, probability {result.probabilities[f'level{result.level}']:.3f}"
 
 
 def _trouble(name: str, error: OSError | EngineError) -> str:

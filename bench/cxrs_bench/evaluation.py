@@ -152,7 +152,7 @@ def paired_flips(a: Predictions, b: Predictions, *, threshold: float = 0.5) -> F
 
     Raises DataError when the images differ, or when an image's patient or true level does.
     """
-    b_rows = _rows_of_same_images(a, b)
+    b_rows = rows_of_same_images(a, b)
     b_level2 = b.level2[b_rows]
     before, after = predicted_levels(a.level2, threshold), predicted_levels(b_level2, threshold)
     changes = list(zip(a.names, (after - before).tolist(), strict=True))
@@ -164,28 +164,6 @@ def paired_flips(a: Predictions, b: Predictions, *, threshold: float = 0.5) -> F
         largest_difference=float(differences.max()),
         mean_difference=float(differences.mean()),
     )
-
-
-def paired_difference(
-    a: Predictions, b: Predictions, *, resamples: int = 2000, seed: int = 0, threshold: float = 0.5
-) -> Estimate:
-    """Balanced accuracy of `a` less that of `b` (-1..1), with an interval of the paired difference: each resample of
-    patients is graded by both.
-
-    Raises DataError as `paired_flips` does.
-    """
-    b_level2 = b.level2[_rows_of_same_images(a, b)]
-
-    def measure(weights: FloatArray) -> FloatArray:
-        of_a, of_b = (
-            figures(a.levels, level2, threshold=threshold, weights=weights).balanced_accuracy
-            for level2 in (a.level2, b_level2)
-        )
-        return of_a - of_b
-
-    draws = _times_drawn(patient_index(a.patients), resamples, seed)
-    samples = np.concatenate([measure(times) for times in draws])
-    return _estimate(float(measure(np.ones(a.levels.size))), samples)
 
 
 def render_text(evaluation: Evaluation, title: str) -> str:
@@ -242,7 +220,7 @@ def _estimates(
     blocks = [measure(weights * times) for times in draws]
     return Figures(
         *(
-            _estimate(float(value), np.concatenate(samples))
+            estimate(float(value), np.concatenate(samples))
             for value, *samples in zip(measure(weights), *blocks, strict=True)
         )
     )
@@ -260,7 +238,8 @@ def _times_drawn(patient_of_image: IntArray, resamples: int, seed: int) -> Itera
         yield times[:, patient_of_image].astype(np.float64)
 
 
-def _estimate(value: float, samples: FloatArray) -> Estimate:
+def estimate(value: float, samples: FloatArray) -> Estimate:
+    """A figure with the percentile interval of its resamples, of which undefined ones are NaN."""
     defined = samples[~np.isnan(samples)]
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(defined, [tail, 1 - tail]) if defined.size else (np.nan, np.nan)
@@ -273,7 +252,8 @@ def _patient_counts(predictions: Predictions) -> Counts:
     return Counts(len(set(predictions.patients)), levels.count(1), levels.count(2))
 
 
-def _rows_of_same_images(a: Predictions, b: Predictions) -> list[int]:
+def rows_of_same_images(a: Predictions, b: Predictions) -> list[int]:
+    """Where each image of `a` stands in `b`; raises `DataError` when they aren't of the same graded set."""
     odd = sorted(set(a.names) ^ set(b.names))
     if odd:
         raise DataError(

@@ -1,8 +1,9 @@
 """Labelled sets of chest X-rays: which image, whose, which level, which split.
 
 Two formats: a folder with ``labels.csv`` and ``images/`` (columns ``image_id, patient_id, level, split`` and,
-where given, ``fold, source, level_basis, licence, view, age, sex``), and COVIDxSev text files (github
-lindawangg/COVID-Net): ``patient file level source`` a line, one list a split, with a folder of images.
+where given, ``fold, source, level_basis, licence, view, age, sex`` and those of `cxrs_bench.readings`), and
+COVIDxSev text files (github lindawangg/COVID-Net): ``patient file level source`` a line, one list a split, with a
+folder of images.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cxrs_bench.label_table import Row, filled, image_path, read_table, refuse_duplicates, with_suffix
+from cxrs_bench.readings import NOT_READ, Readings, parse_readings
 from cxrs_edge.errors import DataError
 
 LEVELS = (0, 1, 2)
@@ -45,6 +47,7 @@ class LabelledImage:
     view: str = ""
     age: str = ""
     sex: str = ""
+    readings: Readings = NOT_READ
 
 
 LabelledSet = tuple[LabelledImage, ...]
@@ -168,6 +171,7 @@ def _from_row(row: Row, path: Path, where: str, images: Path | None) -> Labelled
         view=row.get("view", ""),
         age=row.get("age", ""),
         sex=row.get("sex", ""),
+        readings=parse_readings(row, where),
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from cxrs_edge.errors import CxrsError, EngineError, ModelError
 from cxrs_edge.model_file import ModelFile
+from cxrs_edge.outputs import output_specs
 from cxrs_edge.prepare import InputSpec, Pixels
 
 Shape = tuple[int | None, ...]
@@ -23,9 +24,9 @@ def check_graph(file: ModelFile, inputs: Mapping[str, Shape], outputs: Mapping[s
     for name in file.card.outputs:
         if name not in outputs:
             raise _wrong(file, "outputs", name, f"has the outputs {', '.join(outputs) or 'none'}")
-    found = outputs["probabilities"]
-    if not _fits(found, (1, len(file.card.labels))):
-        raise _wrong(file, "outputs.probabilities", "1 x 2", f"gives {_shown(found)}")
+    for name, spec in output_specs(file.card.input.size).items():
+        if name in file.card.outputs and not _fits(outputs[name], spec.shape):
+            raise _wrong(file, f"outputs.{name}", _shown(spec.shape), f"gives {_shown(outputs[name])}")
 
 
 def _check_input(file: ModelFile, shape: Shape) -> None:

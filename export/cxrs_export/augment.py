@@ -30,8 +30,13 @@ class Augmentation:
     intensity: float = 0.10
 
 
-def augment(plane: NDArray[np.uint8], ranges: Augmentation, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Move, turn, mirror, scale and brighten a square image; H x H in and out, what comes in is black."""
+def augment(
+    plane: NDArray[np.uint8], ranges: Augmentation, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], bool]:
+    """Move, turn, mirror, scale and brighten a square image; H x H in and out, what comes in is black.
+
+    Also tells whether it was mirrored left to right.
+    """
     side = plane.shape[0]
     # Always draw all six numbers: switching one augmentation off leaves the others' draws as they were.
     dx, dy, turn, zoom, gain = rng.uniform(-1, 1, 5)
@@ -47,8 +52,7 @@ def augment(plane: NDArray[np.uint8], ranges: Augmentation, rng: np.random.Gener
         (side, side), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR
     )
     bright = np.asarray(moved, np.float32) * (1 + gain * ranges.intensity)
-    out: NDArray[np.uint8] = np.clip(np.round(bright), 0, 255).astype(np.uint8)
-    return out
+    return np.clip(np.round(bright), 0, 255).astype(np.uint8), mirrored
 
 
 def affine_matrix(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -76,18 +77,35 @@ def _passes(members: NDArray[np.int64], count: int, seed: tuple[int, ...]) -> ND
     return np.concatenate([members[:0], *(rng.permutation(members) for _ in range(rounds))])[:count]
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Augmented images.
+
+    Attributes
+    ----------
+    pixels : float32, B x H x H x C, 0..255.
+    indices : B, which images they are.
+    mirrored : bool, B, which of them are mirrored left to right.
+    """
+
+    pixels: NDArray[np.float32]
+    indices: NDArray[np.int64]
+    mirrored: NDArray[np.bool_]
+
+
 def changed_batches(
     planes: NDArray[np.uint8], order: NDArray[np.int64], config: TrainConfig, epoch: int
-) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
-    """Augmented batches of one epoch: pixels float32 B x H x H x C (0..255), and which images they are, B."""
+) -> Iterator[Batch]:
+    """The batches of one epoch."""
     for step, indices in enumerate(order):
-        changed = []
+        changed, mirrored = [], []
         for place, index in enumerate(indices):
             rng = np.random.default_rng((config.seed, epoch, step, place))
             # The disguise draws after the augmentation, so that switching it on leaves that as it was.
-            moved = augment(planes[index], config.augmentation, rng)
+            moved, flipped = augment(planes[index], config.augmentation, rng)
             changed.append(disguise(moved, config.disguise, rng))
-        yield _pixels(np.stack(changed), config.channels), indices
+            mirrored.append(flipped)
+        yield Batch(_pixels(np.stack(changed), config.channels), indices, np.array(mirrored))
 
 
 def plain_batches(planes: NDArray[np.uint8], channels: int) -> Iterator[NDArray[np.float32]]:

@@ -57,6 +57,7 @@ def evaluate(
     """
     from cxrs_bench.evaluation import evaluate as judge
     from cxrs_bench.evaluation import paired_flips, render_flips, render_text
+    from cxrs_bench.paired import paired_difference, render_difference
     from cxrs_bench.predictions import read_predictions, write_predictions
     from cxrs_bench.published import published_figures, render_published
     from cxrs_export.grading import predict_labelled
@@ -75,11 +76,17 @@ def evaluate(
     if predictions is not None:
         write_predictions(found, predictions)
     evaluation = judge(found, resamples=resamples, seed=seed)
-    flips = None if other is None else paired_flips(found, predict(other))
+    against = None if other is None else predict(other)
+    flips = None if against is None else paired_flips(found, against)
+    difference = (
+        None if against is None else paired_difference(found, against, resamples=resamples, seed=seed)
+    )
     if style == "json":
         values = evaluation.to_json()
         if flips is not None:
             values["paired_flips"] = asdict(flips)
+        if difference is not None:
+            values["paired_difference"] = difference.to_json()
         if published:
             values["published"] = {key: v for key, v in published_figures()._asdict().items() if v == v}
         click.echo(json.dumps(values, indent=1))
@@ -89,6 +96,8 @@ def evaluate(
         click.echo(render_published(evaluation))
     if flips is not None:
         click.echo(render_flips(flips, f"{source} against {other}"))
+    if difference is not None:
+        click.echo(render_difference(difference))
 
 
 def _rows_to_judge(data: Path, images: Path | None, split: str, basis: str | None) -> LabelledSet:

@@ -127,7 +127,8 @@ def train(
     """Train COVID-Net CXR-S on DATA, by the paper's protocol unless told otherwise.
 
     DATA is a folder with labels.csv and images/, or a COVIDxSev .txt list or a folder of them (with --images if
-    they are elsewhere). Only levels 1 and 2 are used, equally many in a batch. Killed or interrupted? The same
+    they are elsewhere). Only levels 1 and 2 are used, equally many in a batch; with the table [tasks] in --config
+    zones and extents are learned too, where DATA has them, and level 0 is used. Killed or interrupted? The same
     command goes on after the last finished epoch.
     """
     from cxrs_export.training import train as train_network
@@ -135,7 +136,8 @@ def train(
     if preset is not None:
         _refuse_changes({**options, "config": config_file})
     config = configure(config_file, options)
-    labelled = in_split(read_labelled(data, images=images), split, levels=(1, 2))
+    levels = (0, 1, 2) if config.several_tasks else (1, 2)
+    labelled = in_split(read_labelled(data, images=images), split, levels=levels)
     rows = without_no_derivatives(labelled)
     if len(rows) < len(labelled):
         click.echo(f"{len(labelled) - len(rows)} images left out: their licence forbids derivatives")

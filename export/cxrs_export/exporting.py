@@ -16,6 +16,7 @@ from cxrs_edge.model_file import Kind, with_card
 from cxrs_edge.version import __version__
 from cxrs_export.convert import to_onnx, to_tflite
 from cxrs_export.keras_file import Provenance
+from cxrs_export.network import OUTPUTS
 from cxrs_export.quantize import quantize_onnx, quantize_tflite
 from cxrs_export.representative import RepresentativeSet
 from cxrs_export.verify import FileCheck, Limits, check_files, keras_level2, require_within
@@ -32,7 +33,6 @@ QUANTIZATION: Mapping[Kind, str] = {
     "tflite": "static, weights per channel, head in float32",
     "onnx": "static QDQ, weights per channel, head in float32",
 }
-OUTPUTS = {"probabilities": "probability of each level, in the order of labels"}
 REPORT = "export.json"
 
 
@@ -154,13 +154,14 @@ def _card(
         network=plan.network or ours,
         precision=precision,
         input=provenance.input,
-        outputs=OUTPUTS,
+        outputs={name: OUTPUTS[name] for name in sorted(model.output_names)},
         labels=plan.labels,
         licence=plan.licence,
         intended_use=plan.intended_use,
         base_bytes=0,
         sha256="",
         calibration=Calibration(provenance.temperature, provenance.temperature_fitted),
+        decision=provenance.decision,
         training=provenance.training,
         quantization=quantization,
         accuracy=plan.accuracy or {},

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from cxrs_edge.card import DecisionRule, parse_decision
 from cxrs_edge.errors import ModelError
 from cxrs_edge.extras import import_extra
-from cxrs_edge.prepare import RESIZE_FILTERS, InputSpec
+from cxrs_edge.prepare import RESIZE_FILTERS, InputSpec, Pixels
 
 if TYPE_CHECKING:
     import keras
@@ -33,6 +35,7 @@ class Provenance:
     training: Mapping[str, Any] = field(default_factory=dict)
     temperature: float = 1.0
     temperature_fitted: str = "not fitted"
+    decision: DecisionRule | None = None
 
 
 def package_versions() -> dict[str, str]:
@@ -57,10 +60,17 @@ def load_model(path: Path) -> tuple[keras.Model, Provenance]:
     Raises `ModelError` for anything that isn't a Keras model from an image to two probabilities.
     """
     model, provenance = load_network(path)
-    made = model.output_shape
-    if made != (None, 2) or model.output_names != ["probabilities"]:
-        raise ModelError(f"{path}: outputs {model.output_names} {made}; expected 'probabilities' (None, 2)")
+    made = dict(zip(model.output_names, (tuple(tensor.shape) for tensor in model.outputs), strict=True))
+    if made.get("probabilities") != (None, 2):
+        raise ModelError(f"{path}: outputs {made}; expected 'probabilities' (None, 2)")
     return model, provenance
+
+
+def infer(model: keras.Model, pixels: Pixels) -> dict[str, NDArray[np.float32]]:
+    """What the network says of prepared pixels (uint8, 1 x H x W x C), by the names of its outputs."""
+    outputs = model.predict_on_batch(pixels.astype(np.float32))
+    named = outputs if isinstance(outputs, dict) else {model.output_names[0]: outputs}
+    return {name: np.asarray(output) for name, output in named.items()}
 
 
 def load_network(path: Path) -> tuple[keras.Model, Provenance]:
@@ -72,6 +82,8 @@ def load_network(path: Path) -> tuple[keras.Model, Provenance]:
     if not path.is_file():
         raise ModelError(f"{path}: no such file; expected a .keras model written by: cxrs-edge train")
     try:
+        import cxrs_export.severity_network  # noqa: F401  Registers its layers.
+
         # First, because it takes nothing but a zip, and Keras would try its older formats.
         provenance = _read_provenance(path)
         # safe_mode refuses files that carry code to run.
@@ -99,7 +111,14 @@ def _read_provenance(path: Path) -> Provenance | None:
         if PROVENANCE not in archive.namelist():
             return None
         values = json.loads(archive.read(PROVENANCE))
-    provenance = Provenance(**{**values, "input": InputSpec(**values["input"])})
+    decision = values.get("decision")
+    provenance = Provenance(
+        **{
+            **values,
+            "input": InputSpec(**values["input"]),
+            "decision": None if decision is None else parse_decision(decision, name=PROVENANCE),
+        }
+    )
     if not _plausible(provenance):
         raise ValueError(f"{PROVENANCE} inside holds values out of range")
     return provenance

@@ -41,11 +41,14 @@ class Task(Protocol):
     def build(self) -> keras.Model:
         """The network that is trained, compiled, with the weights it starts from."""
 
-    def batches(self, epoch: int) -> Iterator[tuple[Any, Any]]:
-        """Inputs and targets of each step of an epoch (from 0)."""
+    def batches(self, epoch: int) -> Iterator[tuple[Any, ...]]:
+        """Inputs, targets and, where images count differently, their weights, of each step of an epoch (from 0)."""
 
     def validate(self, model: keras.Model, result: EpochResult) -> EpochResult:
         """The epoch's result with the figures of what was held out."""
+
+    def finish(self, model: keras.Model) -> keras.Model:
+        """The network to keep, made of the one that was trained."""
 
 
 def run_epochs(
@@ -65,7 +68,7 @@ def run_epochs(
         result = task.validate(model, _train_epoch(model, task, config, epoch, report))
         finish_epoch(model, run, result)
         on_epoch(result)
-    return model
+    return task.finish(model)
 
 
 def make_deterministic(seed: int) -> None:
@@ -136,10 +139,10 @@ def _train_epoch(
     model: keras.Model, task: Task, config: TrainConfig, epoch: int, report: Report
 ) -> EpochResult:
     logs, total = [], config.epochs * task.steps
-    for step, (inputs, targets) in enumerate(prefetch(task.batches(epoch)), epoch * task.steps):
+    for step, batch in enumerate(prefetch(task.batches(epoch)), epoch * task.steps):
         rate = learning_rate(config, step, total)
         model.optimizer.learning_rate.assign(rate)
-        logs.append(model.train_on_batch(inputs, targets, return_dict=True))
+        logs.append(model.train_on_batch(*batch, return_dict=True))
         if not math.isfinite(logs[-1]["loss"]):
             raise TrainingError(
                 f"epoch {epoch + 1}: the loss is no longer a number; use a lower learning rate in a new folder"
@@ -149,5 +152,5 @@ def _train_epoch(
         epoch=epoch + 1,
         learning_rate=rate,
         loss=float(np.mean([log["loss"] for log in logs])),
-        accuracy=float(np.mean([log["accuracy"] for log in logs])),
+        accuracy=float(np.mean([log.get("accuracy", math.nan) for log in logs])),
     )

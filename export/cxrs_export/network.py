@@ -10,6 +10,7 @@ convolution is followed by batch normalization and ReLU.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
     import keras
 
 Head = Literal["gap", "flatten"]
+
+OUTPUTS: Mapping[str, str] = {
+    "probabilities": "probability of each level, in the order of labels",
+    "zones": "probability of any opacity in zones a to f (right lung upper, middle, lower; left lung likewise)",
+    "extents": "geographic and opacity extent, 0 to 8, both lungs added up",
+    "evidence": "what each cell of the last feature map adds to the logit of level 2 minus that of level 1",
+}
 
 STEM_CHANNELS = 48
 STAGE_CHANNELS = (160, 328, 640, 2048)
@@ -69,7 +77,7 @@ def build_network(
     """
     import keras
 
-    image, features = _backbone(size, channels, widths)
+    image, features = backbone(size, channels, widths)
     x = _head(features, head)
     return keras.Model(image, keras.layers.Softmax(name="probabilities")(x), name=name)
 
@@ -83,7 +91,7 @@ def build_finding_network(*, size: int, channels: int = 3, classes: int) -> kera
     """
     import keras
 
-    image, features = _backbone(size, channels, CXR_S_WIDTHS)
+    image, features = backbone(size, channels, CXR_S_WIDTHS)
     x = keras.layers.GlobalAveragePooling2D(name="gap")(features)
     return keras.Model(image, keras.layers.Dense(classes, name="finding_logits")(x), name="cxrs-pretraining")
 
@@ -93,7 +101,18 @@ def is_backbone(layer: keras.layers.Layer) -> bool:
     return bool(layer.name.startswith(("stem", "stage")))
 
 
-def _backbone(size: int, channels: int, widths: Widths) -> tuple[Any, Any]:
+def freeze_stages(model: keras.Model, stages: int) -> None:
+    """Keep the weights of the first `stages` stages, the stem with them, as they are; 0 freezes nothing.
+
+    Their batch norms then use the statistics that they have, so those must have been trained.
+    """
+    frozen = ("stem", *(f"stage{stage}" for stage in range(1, stages + 1))) if stages else ()
+    for layer in model.layers:
+        if layer.name.startswith(tuple(frozen)):
+            layer.trainable = False
+
+
+def backbone(size: int, channels: int, widths: Widths) -> tuple[Any, Any]:
     """The image and the last feature map, N x size/32 x size/32 x 2048."""
     import keras
 

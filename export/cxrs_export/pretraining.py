@@ -100,7 +100,7 @@ def pretrain(
         held_out_labels=catalogue.classes(held_out),
     )
     model = run_epochs(task, config, run, report=report, on_epoch=on_epoch)
-    save_model(_without_exclusion(model), run / MODEL, provenance)
+    save_model(model, run / MODEL, provenance)
     return run / MODEL
 
 
@@ -140,8 +140,8 @@ class _FindingTask:
         finding, source = self.labels
         groups, shares = _groups(finding, source)
         order = shared_order(groups, shares, self.config.batch, self.config.seed, epoch)
-        for pixels, indices in changed_batches(self.planes, order, self.config, epoch):
-            yield [pixels, self._excluded(source[indices])], finding[indices]
+        for batch in changed_batches(self.planes, order, self.config, epoch):
+            yield [batch.pixels, self._excluded(source[batch.indices])], finding[batch.indices]
 
     def validate(self, model: keras.Model, result: EpochResult) -> EpochResult:
         if not len(self.held_out):
@@ -154,6 +154,10 @@ class _FindingTask:
             done += len(pixels)
         loss, recall = judge_findings(np.concatenate(logits), finding, source)
         return replace(result, validation_loss=loss, validation_accuracy=recall)
+
+    def finish(self, model: keras.Model) -> keras.Model:
+        keras = import_extra("keras", "export")
+        return keras.Model(model.input[0], model.get_layer("finding_logits").output, name="cxrs-pretraining")
 
     def _excluded(self, source: NDArray[np.int64]) -> NDArray[np.float32]:
         excluded: NDArray[np.float32] = np.where(self.catalogue.occurs[source], 0, IMPOSSIBLE).astype(
@@ -212,11 +216,6 @@ def _check_rows(training: FindingSet, held_out: FindingSet) -> Catalogue:
 
 def _labels(rows: FindingSet) -> list[tuple[str, str]]:
     return [(row.finding, row.source) for row in rows]
-
-
-def _without_exclusion(model: keras.Model) -> keras.Model:
-    keras = import_extra("keras", "export")
-    return keras.Model(model.input[0], model.get_layer("finding_logits").output, name="cxrs-pretraining")
 
 
 def _provenance(rows: FindingSet, config: TrainConfig, catalogue: Catalogue, init: Path | None) -> Provenance:

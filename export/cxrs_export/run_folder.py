@@ -1,7 +1,7 @@
 """The folder of a training run: its settings, its history and the checkpoint that it goes on from.
 
 It holds ``config.toml``, ``data.sha256``, ``history.csv``, ``curves.png``, ``epoch-NNNN.keras`` (the last finished
-epoch, optimizer included), and at the end ``model.keras``.
+epoch, optimizer included), and at the end ``model.keras`` and, with a held-out fold, ``held-out.csv``.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import keras
 
 CONFIG, HISTORY, MODEL, DIGEST = "config.toml", "history.csv", "model.keras", "data.sha256"
+HELD_OUT = "held-out.csv"
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,25 @@ SCHEDULES: tuple[Schedule, ...] = ("constant", "cosine")
 LIMITS = {
     "augmentation": {"translate": 1.0, "rotate": 180.0, "zoom": 0.9, "intensity": 1.0},
     "disguise": {"stretch": 1.0, "gamma": 2.0, "contrast": 0.9, "border": 0.4, "blur": 7.0},
+    "tasks": {"zones": 100.0, "extents": 100.0, "weak": 1.0},
 }
-"""Beyond these nothing of the image is left."""
+"""Largest values: beyond those of the images, nothing is left of one."""
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """What is learned beside the level, as weights of the losses; all 0 is the paper's network, the level alone.
+
+    Attributes
+    ----------
+    zones : of the cross-entropy of the six zones.
+    extents : of the cross-entropy of geographic and opacity extent.
+    weak : how much a level counts that no reader of zones stands behind.
+    """
+
+    zones: float = 0.0
+    extents: float = 0.0
+    weak: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -33,7 +50,8 @@ class TrainConfig:
     learning_rate : Adam's, constant in the paper; ``cosine`` lets it fall to zero over the run.
     seed : of weights, order and augmentation.
     fold : images of this fold are held out for validation; -1 trains on the whole split.
-    augmentation, disguise : see `Augmentation` and `Disguise`; the paper has no disguise.
+    frozen_stages : stages, counted from the image with the stem, whose weights stay as they are.
+    augmentation, disguise, tasks : see `Augmentation`, `Disguise` and `Tasks`; the paper has no disguise.
     """
 
     size: int = 480
@@ -45,8 +63,10 @@ class TrainConfig:
     schedule: Schedule = "constant"
     seed: int = 0
     fold: int = -1
+    frozen_stages: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
     disguise: Disguise = field(default_factory=Disguise)
+    tasks: Tasks = field(default_factory=Tasks)
 
     def __post_init__(self) -> None:
         _require(self.size >= 32 and self.size % 32 == 0, "size", self.size, "a multiple of 32")
@@ -58,11 +78,17 @@ class TrainConfig:
         # NumPy's and Keras's generators take no others.
         _require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 2**32 - 1")
         _require(self.fold >= -1, "fold", self.fold, "-1 or more")
+        _require(0 <= self.frozen_stages <= 4, "frozen_stages", self.frozen_stages, "0 to 4")
         for table, limits in LIMITS.items():
             for key, limit in limits.items():
                 value = getattr(getattr(self, table), key)
                 _require(0 <= value <= limit, f"{table}.{key}", value, f"0 to {limit}")
         _require(self.schedule in SCHEDULES, "schedule", self.schedule, " or ".join(SCHEDULES))
+
+    @property
+    def several_tasks(self) -> bool:
+        """Whether more is learned than the level."""
+        return self.tasks.zones > 0 or self.tasks.extents > 0
 
     @property
     def input_spec(self) -> InputSpec:
@@ -77,8 +103,9 @@ def read_config(path: Path) -> TrainConfig:
         raise TrainingError(f"{path}: can't be read: {error}") from error
     augmentation = Augmentation(**_table(values, "augmentation", Augmentation(), path))
     disguise = Disguise(**_table(values, "disguise", Disguise(), path))
+    tasks = Tasks(**_table(values, "tasks", Tasks(), path))
     return TrainConfig(
-        **_typed(values, TrainConfig(), path, ""), augmentation=augmentation, disguise=disguise
+        **_typed(values, TrainConfig(), path, ""), augmentation=augmentation, disguise=disguise, tasks=tasks
     )
 
 

@@ -1,4 +1,4 @@
-"""Training for the airspace severity level: the paper's protocol."""
+"""Training for the airspace severity level, alone as in the paper or with zones and extents."""
 
 from __future__ import annotations
 
@@ -17,13 +17,23 @@ from cxrs_edge.errors import TrainingError
 from cxrs_edge.extras import import_extra
 from cxrs_export.batches import balanced_order, changed_batches, load_planes, plain_batches
 from cxrs_export.keras_file import Provenance, package_versions, save_model
-from cxrs_export.loop import copy_weights, init_provenance, make_deterministic, run_epochs, starting_point
+from cxrs_export.loop import (
+    Task,
+    copy_weights,
+    init_provenance,
+    make_deterministic,
+    run_epochs,
+    starting_point,
+)
 from cxrs_export.network import build_network
-from cxrs_export.run_folder import MODEL, EpochResult, claim_folder
+from cxrs_export.run_folder import HELD_OUT, MODEL, EpochResult, claim_folder
 from cxrs_export.train_config import TrainConfig
 
 if TYPE_CHECKING:
     import keras
+
+Part = tuple[LabelledSet, NDArray[np.uint8]]
+"""Images with their planes, N x H x H."""
 
 
 def train(
@@ -35,11 +45,13 @@ def train(
     report: Report = lambda *_: None,
     on_epoch: Callable[[EpochResult], None] = lambda _: None,
 ) -> Path:
-    """Train, or go on training, in the folder `run`; returns the path of ``model.keras``.
+    """Train, or go on training, in the folder `run`; returns the path of ``model.keras``. A finished run stays.
 
     Parameters
     ----------
-    rows : training images of levels 1 and 2; those of `config.fold` are held out for validation.
+    rows : training images of levels 1 and 2, and of level 0 where `config.tasks` are learned too; those of
+        `config.fold` are held out: epochs are judged by them, and with several tasks what the trained network
+        says of them is written to ``held-out.csv``.
     init : a Keras model with the same backbone, whose weights the run starts from (any input size): one that
         `cxrs_export.pretraining` made, or an earlier stage.
     report, on_epoch : progress.
@@ -53,19 +65,47 @@ def train(
     training_rows = tuple(r for r in rows if not 0 <= config.fold == r.fold)
     _check_rows(training_rows, held_out, config)
     claim_folder(run, config, starting_point(set_digest(training_rows), init))
+    if (run / MODEL).exists():
+        return run / MODEL
     # Before the training, so that nothing can be missing after it.
     provenance = _provenance(training_rows, config, init)
-    task = _LevelTask(
-        config=config,
-        init=init,
-        planes=load_planes([row.path for row in training_rows], config.input_spec, report),
-        levels=_levels(training_rows),
-        held_out=load_planes([row.path for row in held_out], config.input_spec, report),
-        held_out_levels=_levels(held_out),
+    spec = config.input_spec
+    planes, unseen = (
+        load_planes([row.path for row in part], spec, report) for part in (training_rows, held_out)
+    )
+    task = (_severity_task if config.several_tasks else _level_task)(
+        config, init, (training_rows, planes), (held_out, unseen)
     )
     model = run_epochs(task, config, run, report=report, on_epoch=on_epoch)
+    if config.several_tasks and held_out:
+        _write_held_out(model, held_out, unseen, config, run / HELD_OUT)
     save_model(model, run / MODEL, provenance)
     return run / MODEL
+
+
+def _level_task(config: TrainConfig, init: Path | None, training: Part, held_out: Part) -> Task:
+    (rows, planes), (unseen_rows, unseen) = training, held_out
+    return _LevelTask(config, init, planes, _levels(rows), unseen, _levels(unseen_rows))
+
+
+def _severity_task(config: TrainConfig, init: Path | None, training: Part, held_out: Part) -> Task:
+    from cxrs_export.severity_targets import severity_targets
+    from cxrs_export.severity_task import SeverityTask
+
+    (rows, planes), (unseen_rows, unseen) = training, held_out
+    targets = severity_targets(rows, weak=config.tasks.weak)
+    return SeverityTask(config, init, planes, targets, _levels(rows), unseen, _levels(unseen_rows))
+
+
+def _write_held_out(
+    model: keras.Model, rows: LabelledSet, planes: NDArray[np.uint8], config: TrainConfig, path: Path
+) -> None:
+    from cxrs_bench.severity_predictions import write_severity_predictions
+    from cxrs_export.severity_network import logits_model
+    from cxrs_export.severity_task import predict_logits, severity_predictions
+
+    logits = predict_logits(logits_model(model), planes, config)
+    write_severity_predictions(severity_predictions(rows, logits), path)
 
 
 @dataclass(frozen=True)
@@ -97,8 +137,8 @@ class _LevelTask:
 
     def batches(self, epoch: int) -> Iterator[tuple[Any, Any]]:
         order = balanced_order(self.levels, self.config.batch, self.config.seed, epoch)
-        for pixels, indices in changed_batches(self.planes, order, self.config, epoch):
-            yield pixels, self.levels[indices] - 1
+        for batch in changed_batches(self.planes, order, self.config, epoch):
+            yield batch.pixels, self.levels[batch.indices] - 1
 
     def validate(self, model: keras.Model, result: EpochResult) -> EpochResult:
         if not len(self.held_out):
@@ -115,11 +155,16 @@ class _LevelTask:
             validation_auc=float(found.auc),
         )
 
+    def finish(self, model: keras.Model) -> keras.Model:
+        return model
+
 
 def _check_rows(training: LabelledSet, held_out: LabelledSet, config: TrainConfig) -> None:
-    levels = sorted({row.level for row in training})
-    if levels != [1, 2]:
-        raise TrainingError(f"training images: got levels {levels}; expected level 1 and level 2, no others")
+    levels = {row.level for row in training}
+    if levels - {0} != {1, 2} or (0 in levels and not config.several_tasks):
+        raise TrainingError(
+            f"training images: got levels {sorted(levels)}; expected level 1 and level 2, no others"
+        )
     if config.fold >= 0 and not held_out:
         raise TrainingError(f"fold {config.fold}: no images; expected a fold of the data set")
     shared = {row.patient for row in training} & {row.patient for row in held_out}

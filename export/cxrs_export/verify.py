@@ -15,6 +15,7 @@ from cxrs_edge.engines.registry import ENGINES, choose_engine, open_engine
 from cxrs_edge.errors import VerificationError
 from cxrs_edge.model_file import read_model_file
 from cxrs_edge.prepare import Pixels
+from cxrs_export.keras_file import infer
 
 if TYPE_CHECKING:
     import keras
@@ -84,7 +85,7 @@ def keras_level2(
 ) -> NDArray[np.float64]:
     """Probability of level 2 of each image, N, by the Keras model whose columns are `labels`."""
     column = labels.index("level2")
-    rows = [np.asarray(model.predict_on_batch(p.astype(np.float32)))[0, column] for p in pixels]
+    rows = [infer(model, p)["probabilities"][0, column] for p in pixels]
     return np.array(rows, np.float64)
 
 

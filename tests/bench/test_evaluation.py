@@ -293,14 +293,14 @@ def test_flips_refuse_another_graded_set(patients: list[int], levels: list[int])
 
 def test_paired_difference_by_hand() -> None:
     """Four patients: `a` is right of all, `b` wrong of one of the two of level 1: (1 + 1) / 2 - (0.5 + 1) / 2."""
-    from cxrs_bench.evaluation import paired_difference
+    from cxrs_bench.paired import balanced_accuracy_difference
 
     names, levels = ("1", "2", "3", "4"), np.array([1, 1, 2, 2])
     a = Predictions(names, names, levels, np.array([0.1, 0.2, 0.8, 0.9]))
     b = Predictions(names[::-1], names[::-1], levels[::-1], np.array([0.9, 0.8, 0.7, 0.2]))
-    found = paired_difference(a, b)
+    found = balanced_accuracy_difference(a, b)
     assert found.value == 0.25
     assert found.low == 0  # resamples without patient 2
     assert found.high == 0.5  # or with patient 2 as the only one of level 1
-    same = paired_difference(b, b)
+    same = balanced_accuracy_difference(b, b)
     assert (same.value, same.low, same.high) == (0, 0, 0)

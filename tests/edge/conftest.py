@@ -16,7 +16,7 @@ from cxrs_edge.model_file import Kind, with_card
 # Modules beside the tests are imported by their names.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from tiny_models import SLOPE, TinyCard, TinyGraph, tiny_onnx, tiny_tflite
+from tiny_models import EXTENT_SLOPES, SLOPE, ZONE_SLOPES, TinyCard, TinyGraph, tiny_onnx, tiny_tflite
 
 DrawXray = Callable[..., Path]
 
@@ -43,6 +43,25 @@ def expected_level2() -> Callable[..., float]:
 
     def expected(pixels: np.ndarray[Any, Any], slope: float = SLOPE) -> float:
         return float(1 / (1 + np.exp(2 * slope * pixels.mean() / 255)))
+
+    return expected
+
+
+@pytest.fixture
+def expected_outputs() -> Callable[..., dict[str, np.ndarray[Any, Any]]]:
+    """All outputs of the tiny model by its formulas, for 1 x H x W x C pixels in whole squares of 32."""
+
+    def expected(pixels: np.ndarray[Any, Any], slope: float = SLOPE) -> dict[str, np.ndarray[Any, Any]]:
+        m = pixels.mean() / 255
+        level2 = 1 / (1 + np.exp(2 * slope * m))
+        cells = pixels.shape[1] // 32
+        rows = [np.split(row, cells, axis=2) for row in np.split(pixels, cells, axis=1)]
+        return {
+            "probabilities": np.array([[1 - level2, level2]]),
+            "zones": 1 / (1 + np.exp(-np.array([ZONE_SLOPES]) * m)),
+            "extents": np.array([EXTENT_SLOPES]) * m,
+            "evidence": np.array([[[-2 * slope * x.mean() / 255 / cells**2 for x in row] for row in rows]]),
+        }
 
     return expected
 

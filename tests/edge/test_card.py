@@ -12,7 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxrs_edge.card import LABELS, MAX_JSON_BYTES, SCHEMA, Calibration, ModelCard, parse_card
+from cxrs_edge.card import (
+    LABELS,
+    MAX_JSON_BYTES,
+    SCHEMA,
+    Calibration,
+    Conformal,
+    DecisionRule,
+    ModelCard,
+    parse_card,
+)
 from cxrs_edge.errors import ModelError
 from cxrs_edge.prepare import RESIZE_FILTERS, InputSpec
 
@@ -29,6 +38,11 @@ CARD = ModelCard(
     base_bytes=9_000_000,
     sha256="ab" * 32,
     calibration=Calibration(temperature=1.7, fitted="validation split, 120 images"),
+    decision=DecisionRule(
+        level0=0.3,
+        uncertain=Conformal(error_rate=0.1, level1=0.4, level2=0.35),
+        fitted="out of fold, 271 images",
+    ),
     training={"seed": 3, "split": {"train": 1, "test": [1, 2, None, True, 0.5]}},
     quantization={"calibration_images": ["a.png", "ä.png"]},
     accuracy={"level2": {"sensitivity": 0.92, "interval": [0.85, 0.96]}},
@@ -75,6 +89,8 @@ JSON_VALUES = st.recursive(
     max_leaves=8,
 )  # fmt: skip
 OBJECTS = st.dictionaries(ONE_LINE, JSON_VALUES, max_size=3)
+SHARE = st.floats(0, 1)
+CONFORMALS = st.builds(Conformal, error_rate=SHARE, level1=SHARE, level2=SHARE)
 CARDS = st.builds(
     ModelCard,
     name=ONE_LINE,
@@ -95,10 +111,19 @@ CARDS = st.builds(
     base_bytes=st.integers(1, 2**40),
     sha256=ONE_LINE,
     calibration=st.builds(Calibration, temperature=st.floats(1e-3, 1e3), fitted=ONE_LINE),
+    decision=st.none()
+    | st.builds(DecisionRule, level0=st.none(), uncertain=st.none() | CONFORMALS, fitted=ONE_LINE),
     training=OBJECTS,
     quantization=OBJECTS,
     accuracy=OBJECTS,
 )
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.builds(DecisionRule, level0=st.none() | SHARE, uncertain=st.none() | CONFORMALS, fitted=ONE_LINE))
+def test_every_rule_survives_the_round_trip(rule: DecisionRule) -> None:
+    card = replace(CARD, decision=rule)
+    assert parse_card(card.to_json().encode(), name="m") == card
 
 
 @settings(max_examples=100, deadline=None)
@@ -125,19 +150,46 @@ def test_whole_numbers_are_numbers() -> None:
     assert isinstance(parsed.calibration.temperature, float)
 
 
+def test_a_card_of_before_there_were_rules_has_none() -> None:
+    card = values()
+    del card["decision"]
+    assert parse(card) == parse({**card, "decision": None}) == replace(CARD, decision=None)
+
+
+def test_each_part_of_a_rule_may_be_null() -> None:
+    card = values()
+    card["decision"] |= {"level0": None, "uncertain": None}
+    assert parse(card).decision == DecisionRule(None, None, "out of fold, 271 images")
+
+
+def test_level_0_needs_zones() -> None:
+    card = values()
+    card["outputs"] = {"probabilities": "level 1 and level 2"}
+    message = refusal(json.dumps(card).encode())
+    assert "card field decision.level0: got 0.3, expected null in the card of a model without" in message
+    card["decision"]["level0"] = None
+    assert parse(card).decision == DecisionRule(None, CARD.decision.uncertain, CARD.decision.fitted)
+
+
 # -- one field wrong ------------------------------------------------------------------------------
 
 TEXTS = ("schema", "name", "version", "network", "precision", "licence", "intended_use", "sha256")
 OBJECT_FIELDS = ("input", "calibration", "outputs", "training", "quantization", "accuracy")
 NESTED = ("input.size", "input.channels", "input.crop_top", "input.resize", "calibration.temperature",
           "calibration.fitted")  # fmt: skip
-EVERY_FIELD = (*TEXTS, *OBJECT_FIELDS, *NESTED, "labels", "base_bytes")
+NULLABLE = ("decision.level0", "decision.uncertain")
+RULE = ("decision.fitted", *(f"decision.uncertain.{key}" for key in ("error_rate", "level1", "level2")))
+REQUIRED = (*TEXTS, *OBJECT_FIELDS, *NESTED, *RULE, "labels", "base_bytes")
+EVERY_FIELD = (*REQUIRED, *NULLABLE, "decision")
 
 
 def changed(field: str, change: Callable[[dict[str, Any], str], None]) -> bytes:
     card = values()
+    target = card
     *outer, key = field.split(".")
-    change(card[outer[0]] if outer else card, key)
+    for name in outer:
+        target = target[name]
+    change(target, key)
     return json.dumps(card).encode()
 
 
@@ -146,19 +198,26 @@ def assigned(value: object) -> Callable[[dict[str, Any], str], None]:
 
 
 def test_the_table_below_names_every_field_there_is() -> None:
-    flat = {k for k, v in values().items()} | {f"input.{k}" for k in values()["input"]}
-    flat |= {f"calibration.{k}" for k in values()["calibration"]}
+    flat = set(values())
+    for path in ("input", "calibration", "decision"):
+        flat |= {f"{path}.{key}" for key in values()[path]}
+    flat |= {f"decision.uncertain.{key}" for key in values()["decision"]["uncertain"]}
     assert set(EVERY_FIELD) == flat
 
 
-@pytest.mark.parametrize("field", EVERY_FIELD)
+@pytest.mark.parametrize("field", [*REQUIRED, *NULLABLE])
 def test_missing_field_is_named(field: str) -> None:
     message = refusal(changed(field, lambda target, key: target.pop(key)))
     assert f"card field {field}: got " in message
 
 
+@pytest.mark.parametrize("field", REQUIRED)
+def test_null_is_named(field: str) -> None:
+    assert f"card field {field}: got " in refusal(changed(field, assigned(None)))
+
+
 @pytest.mark.parametrize("field", EVERY_FIELD)
-@pytest.mark.parametrize("value", [None, True, [1], [["level1"]], -1e300, "x\x1b[31m"], ids=repr)
+@pytest.mark.parametrize("value", [True, [1], [["level1"]], -1e300, "x\x1b[31m"], ids=repr)
 def test_wrong_type_is_named(field: str, value: object) -> None:
     assert f"card field {field}: got " in refusal(changed(field, assigned(value)))
 
@@ -206,6 +265,19 @@ def test_wrong_type_is_named(field: str, value: object) -> None:
         ("calibration.temperature", 1001),
         ("calibration.temperature", -(10**400)),
         ("calibration.fitted", "\ud800"),
+        ("decision", []),
+        ("decision", "level0"),
+        ("decision.level0", -0.01),
+        ("decision.level0", 1.01),
+        ("decision.level0", "0.3"),
+        ("decision.level0", 10**400),
+        ("decision.uncertain", 0.1),
+        ("decision.uncertain", ["error_rate"]),
+        ("decision.uncertain.error_rate", 10),
+        ("decision.uncertain.error_rate", "10 %"),
+        ("decision.uncertain.level1", -1e-9),
+        ("decision.uncertain.level2", 1.5),
+        ("decision.fitted", "two\nlines"),
         ("name", "two\nlines"),
         ("name", ["n"] * 100_000),
     ],
@@ -219,7 +291,7 @@ def test_value_out_of_range_is_named(field: str, value: object) -> None:
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
-@pytest.mark.parametrize("field", ["calibration.temperature", "input.crop_top", "accuracy", "base_bytes"])
+@pytest.mark.parametrize("field", ["calibration.temperature", "decision.level0", "accuracy", "base_bytes"])
 def test_what_json_has_no_number_for_is_refused(field: str, number: str) -> None:
     text = changed(field, assigned("HERE")).replace(b'"HERE"', number.encode())
     assert number.encode() in text
@@ -227,8 +299,8 @@ def test_what_json_has_no_number_for_is_refused(field: str, number: str) -> None
 
 
 def test_a_float_too_large_is_refused() -> None:
-    text = changed("calibration.temperature", assigned("HERE")).replace(b'"HERE"', b"1e999")
-    assert "calibration.temperature" in refusal(text)
+    for field in ("calibration.temperature", "decision.level0", "decision.uncertain.level2"):
+        assert field in refusal(changed(field, assigned("HERE")).replace(b'"HERE"', b"1e999"))
 
 
 def test_a_key_twice_is_refused() -> None:

@@ -12,8 +12,10 @@ import click
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from tiny_models import FULL
 
 from cxrs_edge import cli
+from cxrs_edge.card import Conformal, DecisionRule
 from cxrs_edge.cli import COMMANDS, main
 from cxrs_edge.engines import registry
 from cxrs_edge.errors import VerificationError
@@ -89,6 +91,40 @@ def test_json_has_exactly_the_keys_of_the_contract(tiny, draw_xray, tmp_path):
     assert list(failed) == ["schema", "source", "outcome", "error"]
     assert list(failed["error"]) == ["kind", "message"]
     assert {graded["schema"], failed["schema"]} == {"cxrs-edge/grade/1"}
+
+
+@pytest.fixture
+def full(write_model):
+    """A model with every output, which calls no image level 0 and every image uncertain."""
+    rule = DecisionRule(level0=0.0, uncertain=Conformal(0.1, 0.0, 0.0), fitted="by hand")
+    return write_model("tflite", FULL["graph"], FULL["card"] | {"decision": rule})
+
+
+def test_zones_and_extents_in_each_format(full, draw_xray):
+    path = draw_xray()
+    (graded,) = objects(run("predict", path, "--model", full, "--format", "json").stdout)
+    assert list(graded)[-4:] == ["image", "zones", "geographic", "opacity"]
+    assert (graded["outcome"], graded["level"]) == ("uncertain", 1)
+    assert graded["notes"] == ["can't tell level 1 from level 2 at an error rate of 10 %"]
+    text = run("predict", path, "--model", full).stdout
+    assert text.startswith(f"{path}: uncertain level 1, ")
+    assert f"a {100 * graded['zones']['a']:3.0f} %" in text
+    assert f"geographic {graded['geographic']:.1f} of 8, opacity {graded['opacity']:.1f} of 8" in text
+    (row,) = csv.DictReader(io.StringIO(run("predict", path, "--model", full, "--format", "csv").stdout))
+    assert {zone: float(row[f"zone_{zone}"]) for zone in "abcdef"} == graded["zones"]
+    assert (float(row["geographic"]), float(row["opacity"])) == (graded["geographic"], graded["opacity"])
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_zones_that_are_none_are_an_error_of_the_engine(write_model, draw_xray, style):
+    graph = FULL["graph"] | {"zone_slopes": (1.0, float("nan"), 1.0, 1.0, 1.0, 1.0)}
+    model = write_model("onnx", graph, FULL["card"])
+    result = run("predict", draw_xray(), "--model", model, "--format", style)
+    assert result.exit_code == 1
+    assert "model tiny: output zones: got nan, expected 1 x 6 numbers from 0 to 1; " in result.output
+    if style == "json":
+        (failed,) = objects(result.stdout)
+        assert (failed["outcome"], failed["error"]["kind"]) == ("error", "engine")
 
 
 def test_a_bad_file_does_not_stop_the_others(tiny, draw_xray, tmp_path):
@@ -321,6 +357,16 @@ def test_info_shows_the_card_and_the_machine(tiny, monkeypatch):
     without = run("info", tiny).stdout
     assert "\n  engine: none that runs this file\n" in without
     assert "\n  onnxruntime: not installed; run: pip install 'cxrs-edge[onnx]'\n" in without
+
+
+def test_info_shows_outputs_and_rule(full, tiny):
+    shown = run("info", full).stdout
+    assert "\n    evidence: the evidence\n" in shown
+    rule = "  decision:\n    level0: 0.0\n    uncertain:\n      error_rate: 0.1\n      level1: 0.0\n"
+    assert f"\n{rule}      level2: 0.0\n    fitted: by hand\n" in shown
+    assert "decision" not in run("info", tiny).stdout
+    card = json.loads(run("info", full, "--format", "json").stdout)["card"]
+    assert card["decision"]["uncertain"] == {"error_rate": 0.1, "level1": 0.0, "level2": 0.0}
 
 
 def test_info_in_json(tiny):

@@ -17,12 +17,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tiny_models import ALL_OUTPUTS, FULL
 
 from cxrs_edge.engines import Engine
 from cxrs_edge.engines.preference import by_preference
 from cxrs_edge.engines.registry import ENGINES, EngineEntry, open_package, package_version
 from cxrs_edge.engines.threads import count_cores
 from cxrs_edge.errors import EngineError, ModelError
+from cxrs_edge.grade import grade
 from cxrs_edge.grader import bundled_path
 from cxrs_edge.model_file import Kind, read_model_file, with_card
 
@@ -132,6 +134,87 @@ def test_one_channel(entry, write_model, expected_level2):
 
 def test_only_what_the_card_names_is_returned(entry, write_model):
     assert set(opened(entry, write_model(entry.kind)).infer(some_pixels())) == {"probabilities"}
+
+
+def uneven_pixels() -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Four squares of which each has another mean, so that a turned or flipped evidence shows."""
+    pixels = some_pixels(size=64)
+    pixels[:, :32] //= 2
+    pixels[:, :, :32] //= 3
+    return pixels
+
+
+def test_every_output_is_what_its_formula_says(entry, write_model, expected_outputs):
+    found = opened(entry, write_model(entry.kind, **FULL)).infer(uneven_pixels())
+    expected = expected_outputs(uneven_pixels())
+    assert set(found) == set(expected) == set(ALL_OUTPUTS)
+    for name, values in expected.items():
+        assert (found[name].dtype, found[name].shape) == (np.float32, values.shape)
+        np.testing.assert_allclose(found[name], values, atol=1e-5)
+    level1, level2 = found["probabilities"][0]
+    assert found["evidence"].sum() == pytest.approx(np.log(level2 / level1), abs=1e-4)
+
+
+def test_each_integer_output_has_its_own_scale(entry, write_model, expected_outputs):
+    if entry.kind != "tflite":
+        pytest.skip("ONNX files are quantized between the layers, never at their outputs")
+    graph = FULL["graph"] | {"output_type": "int8", "output_zero": -128}
+    found = opened(entry, write_model("tflite", graph, FULL["card"])).infer(uneven_pixels())
+    for name, values in expected_outputs(uneven_pixels()).items():
+        assert found[name].dtype == np.float32
+        # Half a step of extents, the coarsest, and what the arithmetic before it adds.
+        np.testing.assert_allclose(found[name], values, atol=0.016)
+
+
+def test_outputs_stay_as_they_were_given(entry, write_model):
+    engine = opened(entry, write_model(entry.kind, **FULL))
+    first = engine.infer(uneven_pixels())
+    kept = {name: values.copy() for name, values in first.items()}
+    engine.infer(np.zeros_like(uneven_pixels()))
+    for name, values in kept.items():
+        np.testing.assert_array_equal(first[name], values)
+
+
+def test_what_the_card_leaves_out_is_not_returned(entry, write_model):
+    card = {"size": 64, "outputs": {"extents": "the extents", "probabilities": "of both levels"}}
+    found = opened(entry, write_model(entry.kind, FULL["graph"], card)).infer(uneven_pixels())
+    assert set(found) == {"extents", "probabilities"}
+
+
+@pytest.mark.parametrize(
+    ("graph", "field"),
+    [
+        ({"zone_slopes": (1.0,) * 5}, "outputs.zones: got 1 x 6, but the graph gives 1 x 5"),
+        ({"extent_slopes": (1.0,)}, "outputs.extents: got 1 x 2, but the graph gives 1 x 1"),
+        ({"cell": 16}, "outputs.evidence: got 1 x 2 x 2, but the graph gives 1 x 4 x 4"),
+    ],
+)
+def test_an_output_of_another_shape_is_refused(entry, write_model, graph, field):
+    path = write_model(entry.kind, FULL["graph"] | graph, FULL["card"])
+    with pytest.raises(ModelError) as caught:
+        opened(entry, path)
+    assert str(caught.value) == f"{path}: card field {field}; export the model again"
+
+
+@pytest.mark.parametrize(
+    ("graph", "message"),
+    [
+        (
+            {"zone_slopes": (1.0, 1.0, np.nan, 1.0, 1.0, 1.0)},
+            "zones: got nan, expected 1 x 6 numbers from 0 to 1",
+        ),
+        ({"extent_slopes": (1.0, 99.0)}, "extents: got 38.8"),
+        ({"extent_slopes": (-np.inf, 1.0)}, "extents: got -inf, expected 1 x 2 numbers from 0 to 8"),
+    ],
+)
+def test_an_output_that_is_none_gives_no_grade(entry, write_model, graph, message):
+    file = read_model_file(write_model(entry.kind, FULL["graph"] | graph, FULL["card"]))
+    outputs = open_package(file, entry, entry.require_package(), 1).infer(
+        np.full((1, 64, 64, 3), 100, np.uint8)
+    )
+    with pytest.raises(EngineError) as caught:
+        grade(outputs, file.card)
+    assert str(caught.value).startswith(f"model tiny: output {message}")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_models import FULL
 
 from cxrs_edge import CxrsError, Grade, Grader
 from cxrs_edge.card import Calibration, ModelCard
@@ -125,6 +126,29 @@ def test_the_card_decides_crop_and_temperature(write_model, draw_xray):
     assert mild.grade(path).probabilities["level2"] == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["tflite", "onnx"])
+def test_all_outputs_reach_the_grade(write_model, expected_outputs, draw_xray, kind):
+    grader = Grader.open(write_model(kind, **FULL), threads=1)
+    examined = grader.examine(draw_xray())
+    expected = expected_outputs(examined.pixels)
+    assert list(examined.grade.zones) == list("abcdef")
+    assert list(examined.grade.zones.values()) == pytest.approx(expected["zones"][0], abs=1e-5)
+    extents = (examined.grade.geographic, examined.grade.opacity)
+    assert extents == pytest.approx(expected["extents"][0], abs=1e-4)
+    # For who explains a grade: what the network saw, and what each cell of it adds to the margin.
+    assert (examined.pixels.dtype, examined.pixels.shape) == (np.uint8, (1, 64, 64, 3))
+    np.testing.assert_allclose(examined.outputs["evidence"], expected["evidence"], atol=1e-5)
+    margin = math.log(examined.grade.probabilities["level2"] / examined.grade.probabilities["level1"])
+    assert examined.outputs["evidence"].sum() == pytest.approx(margin, abs=1e-4)
+    plain = dataclasses.replace(grader.grade(draw_xray()), timing_ms={})
+    assert plain == dataclasses.replace(examined.grade, timing_ms={})
+
+
+def test_a_model_without_more_outputs_gives_none(write_model, draw_xray):
+    result = Grader.open(write_model("onnx")).grade(draw_xray())
+    assert (result.zones, result.geographic, result.opacity) == (None, None, None)
+
+
 def test_bytes_and_paths_give_the_same_grade(write_model, draw_xray):
     path = draw_xray()
     grader = Grader.open(write_model("onnx"))
@@ -219,3 +243,13 @@ def test_a_model_that_is_none(tmp_path):
 def test_a_failure_keeps_the_kind_of_its_error():
     failure = Failure.of("a.png", ImageError("a.png: damaged"))
     assert failure == Failure(source="a.png", kind="image", message="a.png: damaged")
+
+
+def test_of_random_weights_no_level_is_told():
+    card = dataclasses.replace(card_of(), training={"weights": "random", "seed": 0})
+    decision = grade(outputs_of(0.25, 0.75), card)
+    assert (decision.outcome, decision.level) == ("rejected", None)
+    assert decision.probabilities == pytest.approx({"level1": 0.25, "level2": 0.75})
+    assert decision.notes == ("model hand was never trained: its weights are random, for benchmarks only",)
+    assert not card.is_trained
+    assert dataclasses.replace(card, training={"weights": "tuned"}).is_trained

@@ -24,6 +24,8 @@ GRADE = Grade(
     engine=EngineInfo("tflite", "2.3.0", 2),
     timing_ms={"read": 11.25, "prepare": 1.5, "infer": 34.0},
 )
+ZONES = {"a": 0.004, "b": 0.5, "c": 1.0, "d": 0.12, "e": 0.346, "f": 0.99}
+FULL = replace(GRADE, zones=ZONES, geographic=5.25, opacity=4.0)
 FAILURE = Failure("bad.png", "image", "bad.png: not an image")
 
 
@@ -48,6 +50,16 @@ def test_json_of_a_failure_is_the_contract():
     )
 
 
+def test_json_has_zones_and_extents_only_when_the_model_has_them():
+    line = json.loads(render(FULL, "json"))
+    assert list(line)[-3:] == ["zones", "geographic", "opacity"]
+    assert (line["zones"], line["geographic"], line["opacity"]) == (ZONES, 5.25, 4.0)
+    assert {key: line[key] for key in json.loads(render(GRADE, "json"))} == json.loads(render(GRADE, "json"))
+    clear = json.loads(render(replace(GRADE, zones=dict.fromkeys(ZONES, 0.0)), "json"))
+    assert list(clear)[-1] == "zones"
+    assert json.loads(render(replace(GRADE, geographic=0.0, opacity=0.0), "json"))["opacity"] == 0.0
+
+
 def test_json_of_a_rejected_image_has_no_level():
     rejected = replace(GRADE, outcome="rejected", level=None)
     assert json.loads(render(rejected, "json"))["level"] is None
@@ -68,6 +80,34 @@ def test_text_of_the_other_level_and_of_none():
     assert "graded level 1, opacities in 1 or 2 of 6 lung zones" in render(replace(GRADE, level=1), "text")
     rejected = render(replace(GRADE, outcome="rejected", level=None), "text")
     assert rejected.startswith("scan.png: rejected no level\n")
+
+
+def test_text_draws_the_lungs():
+    assert render(FULL, "text").splitlines()[3:-3] == [
+        "    right lung      left lung    opacity in each zone",
+        "     .-------.      .-------.",
+        "    / a   0 % \\    / d  12 % \\    upper",
+        "   |  b  50 %  |  |  e  35 %  |   middle",
+        "   |  c 100 %  |  |  f  99 %  |   lower",
+        "   '-----------'  '-----------'",
+        "  extent, both lungs added up: geographic 5.2 of 8, opacity 4.0 of 8",
+    ]
+    assert render(FULL, "text").isascii()
+
+
+def test_text_without_zones_or_extents():
+    plain = render(GRADE, "text").splitlines()
+    extents = "  extent, both lungs added up: geographic 5.2 of 8, opacity 4.0 of 8"
+    assert render(replace(FULL, zones=None), "text").splitlines() == [*plain[:3], extents, *plain[3:]]
+    assert len(render(replace(FULL, geographic=None, opacity=None), "text").splitlines()) == len(plain) + 6
+
+
+def test_text_of_level_0_and_of_uncertain():
+    assert "graded level 0, opacities in none of 6 lung zones" in render(replace(FULL, level=0), "text")
+    unsure = replace(FULL, outcome="uncertain", level=1, notes=("can't tell",))
+    lines = render(unsure, "text").splitlines()
+    assert lines[0] == "scan.png: uncertain level 1, opacities in 1 or 2 of 6 lung zones"
+    assert "  note: can't tell" in lines
 
 
 @pytest.mark.parametrize(
@@ -91,8 +131,11 @@ def test_csv_columns_are_stable():
     assert csv_header() == (
         "source,outcome,level,probability_level1,probability_level2,notes,model_name,model_version,"
         "model_precision,model_sha256,engine_name,engine_version,engine_threads,read_ms,prepare_ms,"
-        "infer_ms,error_kind,error_message"
+        "infer_ms,error_kind,error_message,zone_a,zone_b,zone_c,zone_d,zone_e,zone_f,geographic,opacity"
     )
+
+
+NEW_COLUMNS = (*(f"zone_{zone}" for zone in "abcdef"), "geographic", "opacity")
 
 
 def test_csv_of_a_grade():
@@ -115,7 +158,12 @@ def test_csv_of_a_grade():
         "infer_ms": "34.0",
         "error_kind": "",
         "error_message": "",
+        **dict.fromkeys(NEW_COLUMNS, ""),
     }
+    added = dict(
+        zip(NEW_COLUMNS, ("0.004", "0.5", "1.0", "0.12", "0.346", "0.99", "5.25", "4.0"), strict=True)
+    )
+    assert cells(FULL) == cells(GRADE) | added
 
 
 def test_csv_of_a_failure_has_every_column():

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from tiny_models import FULL
 
 from cxrs_edge import cli_selftest, golden, selftest
 from cxrs_edge.cli import main
@@ -76,12 +77,16 @@ class Release:
 
 
 @pytest.fixture
-def release(tmp_path, write_model, draw_xray) -> Release:
-    """Released answers of tiny models; of two images, with level 2 at 0.23 and 0.25 or so."""
+def release(request, tmp_path, write_model, draw_xray) -> Release:
+    """Released answers of tiny models; of two images, with level 2 at 0.23 and 0.25 or so.
+
+    A test may ask for other models by the options of `write_model`.
+    """
+    options = getattr(request, "param", {})
     models = tmp_path / "models"
     (models / "golden").mkdir(parents=True)
     for kind in ("tflite", "onnx"):
-        shutil.move(write_model(kind), models / f"cxrs-int8.{kind}")
+        shutil.move(write_model(kind, **options), models / f"cxrs-int8.{kind}")
     values: dict[str, Any] = {"schema": "cxrs-edge/golden/1", "tolerance": 0.01, "models": {}, "pixels": {}}
     values["packages"] = {
         package: {"version": "1", "model": f"cxrs-int8.{choose_engine(name).kind}", "level2": {}}
@@ -123,6 +128,14 @@ def test_the_bundled_model_gives_the_released_answers_on_every_engine_here():
     checks = {entry.name: check_engine(read_golden(), entry) for entry in entries}
     assert {name: check.ok for name, check in checks.items()} == dict.fromkeys(checks, True)
     assert all(len(check.answers) == 6 and check.infer_ms > 0 for check in checks.values())
+
+
+@pytest.mark.parametrize("release", [FULL], indirect=True)
+@pytest.mark.parametrize("name", PACKAGES)
+def test_a_model_with_more_outputs_is_compared_by_its_probabilities(release, name):
+    assert release.check(name).ok
+    release.shift(PACKAGES[name], by=0.02)
+    assert not release.check(name).ok
 
 
 def test_the_golden_files_are_small_and_of_both_levels_and_no_answer_is_a_tie():

@@ -20,7 +20,9 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from tiny_models import FULL
 
+from cxrs_edge.card import Conformal, DecisionRule
 from cxrs_edge.cli import main
 from cxrs_edge.cli_watch import watch
 from cxrs_edge.grader import Grader
@@ -135,6 +137,31 @@ def test_the_record_begins_with_what_predict_says(tiny, draw_xray, inbox, output
     assert list(recorded) == [*said, "finished_at", "file"]
     assert recorded["probabilities"] == said["probabilities"]
     assert recorded["model"] == said["model"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "outcome", "log"),
+    [
+        (DecisionRule(1.0, None, ""), ("graded", 0), "scan.png: graded level 0, largest zone {zone:.3f}"),
+        (
+            DecisionRule(None, Conformal(0.1, 0.0, 0.0), ""),
+            ("uncertain", 1),
+            "scan.png: uncertain level 1, probability {level1:.3f}",
+        ),
+    ],
+)
+def test_zones_are_recorded_and_the_log_tells_the_outcome(
+    write_model, draw_xray, inbox, output, rule, outcome, log
+):
+    draw_xray("in/scan.png")
+    model = write_model("onnx", FULL["graph"], FULL["card"] | {"decision": rule})
+    result = once(inbox, output, model)
+    content = record(output / "grades/scan.png.json")
+    assert (content["outcome"], content["level"]) == outcome
+    assert list(content["zones"]) == list("abcdef")
+    assert 0 < content["opacity"] < content["geographic"] < 8
+    expected = {"zone": max(content["zones"].values()), "level1": content["probabilities"]["level1"]}
+    assert log_of(result) == [log.format(**expected)]
 
 
 def test_a_bad_file_gets_its_reason_and_the_others_go_on(tiny, draw_xray, inbox, output):

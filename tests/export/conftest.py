@@ -28,6 +28,20 @@ TINY_ROWS = (
 )
 
 
+READINGS = (
+    *(f"brixia_{reader}_{zone}" for reader in ("senior", "junior") for zone in "abcdef"),
+    "geographic",
+    "opacity",
+)
+UNREAD = ("t03", "t04", "t10")
+"""Images of which only the extents were read."""
+
+
+def _readings(image_id: str, _: str, level: int) -> tuple[object, ...]:
+    scores = ("",) * 12 if image_id in UNREAD else ZONES[level] * 2
+    return *scores, level * 2.5, level * 2.0
+
+
 @pytest.fixture(scope="session")
 def tiny_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with ``labels.csv`` and ``images/`` of the 12 phantoms in `TINY_ROWS`, 96 x 112 pixels.
@@ -43,9 +57,19 @@ def tiny_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (folder / "labels.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(
-            ("image_id", "patient_id", "level", "split", "fold", "source", "level_basis", "licence")
+            (
+                "image_id",
+                "patient_id",
+                "level",
+                "split",
+                "fold",
+                "source",
+                "level_basis",
+                "licence",
+                *READINGS,
+            )
         )
-        writer.writerows((*row, "drawn", "phantom", "CC0-1.0") for row in TINY_ROWS)
+        writer.writerows((*row, "drawn", "phantom", "CC0-1.0", *_readings(*row[:3])) for row in TINY_ROWS)
     return folder
 
 

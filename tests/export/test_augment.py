@@ -30,6 +30,10 @@ class Draws:
         return self._coin
 
 
+def changed(plane: NDArray[np.uint8], ranges: Augmentation, rng: Any) -> NDArray[np.uint8]:
+    return augment(plane, ranges, rng)[0]
+
+
 def noise(side: int = SIDE, seed: int = 0) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, (side, side), dtype=np.uint8)
 
@@ -45,17 +49,24 @@ def input_of(output: tuple[float, float], matrix: tuple[float, ...]) -> tuple[fl
 @settings(max_examples=30, deadline=None)
 def test_zero_ranges_change_nothing(side: int, seed: int) -> None:
     plane = noise(side, seed)
-    np.testing.assert_array_equal(augment(plane, NONE, np.random.default_rng(seed)), plane)
+    np.testing.assert_array_equal(changed(plane, NONE, np.random.default_rng(seed)), plane)
+
+
+def test_it_tells_whether_the_image_was_mirrored() -> None:
+    flips = replace(NONE, flip=True)
+    told = [augment(noise(), flips, rng)[1] for rng in (Draws(coin=0.49), Draws(coin=0.5))]  # type: ignore[arg-type]
+    assert told == [True, False]
+    assert not augment(noise(), NONE, Draws(coin=0.1))[1]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("side", [32, 33])
 def test_flip_is_the_exact_mirror_of_half_of_the_images(side: int) -> None:
     plane = noise(side)
     flips = replace(NONE, flip=True)
-    np.testing.assert_array_equal(augment(plane, flips, Draws(coin=0.49)), plane[:, ::-1])  # type: ignore[arg-type]
-    np.testing.assert_array_equal(augment(plane, flips, Draws(coin=0.5)), plane)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(changed(plane, flips, Draws(coin=0.49)), plane[:, ::-1])
+    np.testing.assert_array_equal(changed(plane, flips, Draws(coin=0.5)), plane)
     mirrored = [
-        not np.array_equal(augment(plane, flips, np.random.default_rng(seed)), plane) for seed in range(400)
+        not np.array_equal(changed(plane, flips, np.random.default_rng(seed)), plane) for seed in range(400)
     ]
     # Binomial(400, 1/2): 4 standard deviations are 40.
     assert 160 < sum(mirrored) < 240
@@ -66,7 +77,7 @@ def test_shift_by_whole_pixels_moves_them_and_lets_black_in(mirrored: bool) -> N
     plane = np.maximum(noise(), 1)
     # A quarter of 32 pixels times 1 and -0.5: 8 to the right, 4 up.
     ranges = replace(NONE, translate=0.25, flip=mirrored)
-    moved = augment(plane, ranges, Draws(1.0, -0.5, coin=0.0))  # type: ignore[arg-type]
+    moved = changed(plane, ranges, Draws(1.0, -0.5, coin=0.0))
     expected = np.zeros_like(plane)
     expected[:-4, 8:] = (plane[:, ::-1] if mirrored else plane)[4:, :-8]
     np.testing.assert_array_equal(moved, expected)
@@ -90,7 +101,7 @@ def test_quarter_turn(output: tuple[float, float], source: tuple[float, float]) 
 
 def test_quarter_turn_of_an_image() -> None:
     plane = noise()
-    turned = augment(plane, replace(NONE, rotate=90), Draws(0, 0, 1.0))  # type: ignore[arg-type]
+    turned = changed(plane, replace(NONE, rotate=90), Draws(0, 0, 1.0))
     # The cosine of 90 degrees is 6e-17, and Pillow cuts off fractions.
     np.testing.assert_allclose(turned.astype(int), np.rot90(plane, -1).astype(int), atol=1)
 
@@ -113,7 +124,7 @@ def test_shift_mirror_and_turn_together() -> None:
 
 def test_shrunk_image_has_black_around_it() -> None:
     white = np.full((SIDE, SIDE), 255, np.uint8)
-    small = augment(white, replace(NONE, zoom=0.5), Draws(0, 0, 0, -1.0))  # type: ignore[arg-type]
+    small = changed(white, replace(NONE, zoom=0.5), Draws(0, 0, 0, -1.0))
     assert not small[:8].any()
     assert not small[24:].any()
     assert not small[:, :8].any()
@@ -124,22 +135,22 @@ def test_shrunk_image_has_black_around_it() -> None:
 @pytest.mark.parametrize(("draw", "expected"), [(1.0, [0, 11, 220, 255]), (-1.0, [0, 9, 180, 230])])
 def test_intensity_scales_rounds_and_clips(draw: float, expected: list[int]) -> None:
     plane = np.tile(np.array([0, 10, 200, 255], np.uint8), (SIDE, SIDE // 4))
-    bright = augment(plane, replace(NONE, intensity=0.1), Draws(0, 0, 0, 0, draw))  # type: ignore[arg-type]
+    bright = changed(plane, replace(NONE, intensity=0.1), Draws(0, 0, 0, 0, draw))
     # 255 * 0.9 = 229.5, rounded to even.
     np.testing.assert_array_equal(bright, np.tile(np.array(expected, np.uint8), (SIDE, SIDE // 4)))
 
 
 def test_same_seed_same_image_and_another_for_another_seed() -> None:
     plane = noise()
-    first = augment(plane, Augmentation(), np.random.default_rng(5))
-    np.testing.assert_array_equal(first, augment(plane, Augmentation(), np.random.default_rng(5)))
-    assert not np.array_equal(first, augment(plane, Augmentation(), np.random.default_rng(6)))
+    first = changed(plane, Augmentation(), np.random.default_rng(5))
+    np.testing.assert_array_equal(first, changed(plane, Augmentation(), np.random.default_rng(5)))
+    assert not np.array_equal(first, changed(plane, Augmentation(), np.random.default_rng(6)))
     assert (first.dtype, first.shape) == (np.uint8, plane.shape)
 
 
 def test_the_plane_itself_stays_as_it_was() -> None:
     plane = noise()
-    augment(plane, Augmentation(), np.random.default_rng(0))
+    changed(plane, Augmentation(), np.random.default_rng(0))
     np.testing.assert_array_equal(plane, noise())
 
 
@@ -153,7 +164,7 @@ def drawn(ranges: Augmentation, seed: int, monkeypatch: pytest.MonkeyPatch) -> d
 
     monkeypatch.setattr("cxrs_export.augment.affine_matrix", record)
     rng = np.random.default_rng(seed)
-    gray = augment(np.full((SIDE, SIDE), 100, np.uint8), ranges, rng)
+    gray = changed(np.full((SIDE, SIDE), 100, np.uint8), ranges, rng)
     return {**asked, "intensity": gray[SIDE // 2, SIDE // 2], "drawn next": rng.random()}
 
 
@@ -184,6 +195,6 @@ def test_the_papers_ranges_hold(seed: int) -> None:
     # A white dot in the middle moves at most 10 % of the side along either axis, and loses at most 10 %.
     plane = np.zeros((64, 64), np.uint8)
     plane[30:34, 30:34] = 200
-    rows, columns = np.nonzero(augment(plane, Augmentation(), np.random.default_rng(seed)) > 100)
+    rows, columns = np.nonzero(changed(plane, Augmentation(), np.random.default_rng(seed)) > 100)
     assert abs(rows.mean() - 31.5) <= 6.4 + 0.5
     assert abs(columns.mean() - 31.5) <= 6.4 + 0.5

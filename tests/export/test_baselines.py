@@ -11,8 +11,10 @@ pytest.importorskip("tensorflow")
 
 import keras
 
-from cxrs_export.baselines import chexnet, resnet50
+from cxrs_edge.prepare import InputSpec
+from cxrs_export.baselines import chexnet, random_networks, resnet50
 from cxrs_export.keras_complexity import count_keras
+from cxrs_export.representative import phantom_set
 
 Build = Callable[..., keras.Model]
 
@@ -59,3 +61,27 @@ def test_chexnet_is_the_reference_with_another_head() -> None:
     """Keras documents 8,062,504 parameters for DenseNet121."""
     complexity = count_keras(chexnet(64))
     assert complexity.total_parameters == 8_062_504 - (1024 * 1000 + 1000) + 1024 * 2
+
+
+def test_batch_norms_hold_the_statistics_of_phantoms() -> None:
+    """As they are initialized they neither shift nor scale, and converters would drop their work."""
+    spec = InputSpec(size=64)
+    (one,) = random_networks(spec, "chexnet")
+    assert one.provenance.training["weights"] == "random"
+    norms = [layer for layer in one.model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert len(norms) == 121
+    assert all(np.abs(norm.moving_mean.numpy()).max() > 1e-4 for norm in norms)
+    assert {norm.momentum for norm in norms} == {0.99}
+    # Fed with the same phantoms, each channel that lives is centred and has unit variance.
+    images = np.concatenate(phantom_set(spec, 4, seed=0).pixels).astype(np.float32)
+    last = np.asarray(keras.Model(one.model.input, norms[-1].output)(images, training=False))
+    assert last.mean(axis=(0, 1, 2)) == pytest.approx(0, abs=1e-3)
+    assert np.median(last.var(axis=(0, 1, 2))) == pytest.approx(1, abs=0.05)
+
+
+def test_the_same_seed_makes_the_same_network() -> None:
+    first, second = (next(random_networks(InputSpec(size=32), "cxrs")) for _ in range(2))
+    assert all(
+        np.array_equal(*pair)
+        for pair in zip(first.model.get_weights(), second.model.get_weights(), strict=True)
+    )

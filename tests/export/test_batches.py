@@ -114,7 +114,9 @@ def test_batches_are_the_ordered_images(planes: np.ndarray[Any, np.dtype[np.uint
     order = np.array([[5, 1, 1, 0], [2, 3, 4, 0]])
     batches = list(changed_batches(planes, order, config, 7))
     assert len(batches) == 2
-    for (pixels, indices), expected in zip(batches, order, strict=True):
+    for batch, expected in zip(batches, order, strict=True):
+        pixels, indices = batch.pixels, batch.indices
+        assert not batch.mirrored.any()
         assert (pixels.dtype, pixels.shape) == (np.float32, (4, 32, 32, channels))
         assert indices.tolist() == expected.tolist()
         np.testing.assert_array_equal(pixels[:, 5, 9, channels - 1], expected * 40)
@@ -123,7 +125,7 @@ def test_batches_are_the_ordered_images(planes: np.ndarray[Any, np.dtype[np.uint
 def test_batches_depend_on_seed_and_epoch_alone(planes: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
     def first(seed: int, epoch: int) -> bytes:
         config = TrainConfig(size=32, channels=1, seed=seed, disguise=Disguise(gamma=0.5))
-        return next(changed_batches(planes, np.array([[3, 4]]), config, epoch))[0].tobytes()
+        return next(changed_batches(planes, np.array([[3, 4]]), config, epoch)).pixels.tobytes()
 
     assert first(0, 0) == first(0, 0)
     assert len({first(seed, epoch) for seed in (0, 1) for epoch in (0, 1)}) == 4
@@ -136,8 +138,8 @@ def test_batches_depend_on_seed_and_epoch_alone(planes: np.ndarray[Any, np.dtype
 def test_an_image_is_changed_differently_each_time_it_is_shown(changes: dict[str, Any]) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (1, 32, 32), dtype=np.uint8)
     config = TrainConfig(size=32, channels=1, **changes)
-    ((pixels, _),) = changed_batches(noise, np.zeros((1, 8), np.int64), config, 0)
-    assert len({plane.tobytes() for plane in pixels}) == 8
+    (batch,) = changed_batches(noise, np.zeros((1, 8), np.int64), config, 0)
+    assert len({plane.tobytes() for plane in batch.pixels}) == 8
 
 
 def test_plain_batches_are_all_images_in_order(planes: np.ndarray[Any, np.dtype[np.uint8]]) -> None:

@@ -135,6 +135,11 @@ def test_compare_names_each_flip(models: tuple[Path, Path], tiny_set: Path) -> N
         "largest_difference": pytest.approx(0.5, abs=1e-6),
         "mean_difference": pytest.approx(0.5, abs=1e-6),
     }
+    difference = values["paired_difference"]
+    # The first model says level 1 to all, the second level 2: one image of level 1, two of level 2.
+    assert (difference["right_by_a_only"], difference["right_by_b_only"]) == (2, 1)
+    assert difference["mcnemar_p"] == 1
+    assert difference["auc_difference"]["value"] == 0
     text = succeed(models[1], tiny_set, "--compare", models[0])
     assert f"{models[1]} against {models[0]}" in text
     assert "Level flips: 3 of 3 (3 to level 1, 0 to level 2)" in text

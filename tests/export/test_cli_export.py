@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,18 @@ from click.testing import CliRunner, Result
 pytest.importorskip("tensorflow")
 
 import keras
+import onnx
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from PIL import Image
 
+from cxrs_edge.card import RANDOM_WEIGHTS
 from cxrs_edge.cli import main
 from cxrs_edge.engines.registry import ENGINES
+from cxrs_edge.grader import Grader
 from cxrs_edge.model_file import read_model_file
 from cxrs_edge.prepare import InputSpec
 from cxrs_export import cli_export, cli_export_sources, network
+from cxrs_export.baselines import RandomNetwork
 from cxrs_export.exporting import ExportPlan
 from cxrs_export.keras_file import Provenance, save_model
 from cxrs_export.network import Widths, build_network
@@ -204,6 +211,67 @@ def test_limits_are_wider_on_phantoms_unless_given(
     result = run("export", small, "-o", tmp_path, "--verification-images", "1", *chosen, *options)
     assert result.exit_code == 0, result.output
     assert [plan.limits for plan in plans] == [limits]
+
+
+BASELINES = ("--baselines", "--calibration-images", "2", "--verification-images", "1", *LOOSE)
+
+
+def test_baselines_are_untrained_and_say_so(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each network in each precision; MODEL stays what it is. The networks are replaced by one that converts fast."""
+
+    def random_networks(spec: InputSpec, *names: str) -> Iterator[RandomNetwork]:
+        assert names == ("resnet50", "chexnet")
+        for name in names:
+            model = keras.saving.load_model(small, compile=False)
+            yield RandomNetwork(name, f"{name} in words", model, Provenance(spec, {**RANDOM_WEIGHTS}))
+
+    monkeypatch.setattr("cxrs_export.baselines.random_networks", random_networks)
+    result = run("export", small, "-o", tmp_path, *BASELINES)
+    assert result.exit_code == 0, result.output
+    kinds = ("float16.tflite", "float32.onnx", "float32.tflite", "int8.onnx", "int8.tflite")
+    networks = ("chexnet", "cxrs", "resnet50")
+    expected = [*(f"{n}-{kind}" for n in networks for kind in kinds), *(f"{n}-export.json" for n in networks)]
+    assert names(tmp_path) == sorted(expected)
+    scan = tmp_path / "scan.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 80), np.uint8)).save(scan)
+    ours, theirs = (Grader.open(tmp_path / f"{name}-float16.tflite") for name in ("cxrs", "chexnet"))
+    assert (ours.grade(scan).outcome, theirs.grade(scan).outcome) == ("graded", "rejected")
+    assert ours.card.precision == "float16"
+    assert (theirs.card.network, theirs.card.accuracy) == ("chexnet in words", {})
+    assert "random" in theirs.card.licence
+
+
+@pytest.mark.slow
+def test_baselines_are_quantized_whole(small: Path, tmp_path: Path) -> None:
+    """ResNet-50 and DenseNet-121 of 64 x 64 pixels: nothing before the head stays float."""
+    result = run("export", small, "-o", tmp_path, *BASELINES)
+    assert result.exit_code == 0, result.output
+    for name, convolutions in (("resnet50", 53), ("chexnet", 120)):
+        interpreter = Interpreter(
+            str(tmp_path / f"{name}-int8.tflite"),
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )
+        types = {tensor["index"]: tensor["dtype"] for tensor in interpreter.get_tensor_details()}
+        made = [(o["op_name"], types[o["outputs"][0]]) for o in interpreter._get_ops_details()]
+        assert made.count(("CONV_2D", np.int8)) == convolutions
+        heads = {"DEQUANTIZE", "MEAN", "FULLY_CONNECTED", "SOFTMAX"}
+        assert {op for op, dtype in made if dtype == np.float32} <= heads
+        graph = onnx.load(tmp_path / f"{name}-int8.onnx").graph
+        decoded = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
+        convs = [node for node in graph.node if node.op_type == "Conv"]
+        assert len(convs) == convolutions
+        assert all(value in decoded for node in convs for value in node.input[:2])
+
+
+@pytest.mark.parametrize("options", [("--name", "mine"), ("--head", "flatten")])
+def test_baselines_have_names_and_heads_of_their_own(
+    small: Path, tmp_path: Path, options: tuple[str, str]
+) -> None:
+    result = run("export", small, "-o", tmp_path, "--baselines", *options)
+    assert result.exit_code == 2
+    assert "--baselines" in result.stderr
 
 
 def test_flatten_head(tiny_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

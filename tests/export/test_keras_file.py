@@ -195,7 +195,7 @@ def test_a_missing_file_or_a_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (lambda: small("levels"), r"outputs \['levels'\] .*; expected 'probabilities'"),
+        (lambda: small("levels"), r"outputs \{'levels'.*; expected 'probabilities'"),
         (lambda: small(shape=(64, 32, 3)), r"input \(None, 64, 32, 3\); expected one square image"),
         (lambda: small(shape=(None, None, 3)), r"expected one square image"),
         (lambda: small(shape=(64, 64, 4)), r"1 or 3"),

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from cxrs_bench.analyses import Accuracy, Against, Figure, Pair
-from cxrs_bench.evaluation import Estimate, evaluate, paired_difference, paired_flips
+from cxrs_bench.evaluation import Estimate, evaluate, paired_flips
 from cxrs_bench.grading import predict_file
 from cxrs_bench.labelled import LabelledSet
+from cxrs_bench.paired import balanced_accuracy_difference
 from cxrs_bench.predictions import Predictions
 from cxrs_bench.progress import Report as Progress
 from cxrs_bench.record import Model, Report
@@ -105,7 +106,7 @@ def _with_float(accuracy: Accuracy, models: Mapping[str, Model], graded: Graded)
             to_level1=len(flips.to_level1),
             to_level2=len(flips.to_level2),
             largest_difference=flips.largest_difference,
-            accuracy=_interval(paired_difference(mine, theirs)),
+            accuracy=_interval(balanced_accuracy_difference(mine, theirs)),
         ),
     )
 
@@ -113,7 +114,9 @@ def _with_float(accuracy: Accuracy, models: Mapping[str, Model], graded: Graded)
 def _compare(graded: Graded) -> Iterator[Pair]:
     for (a, engine), (b, other) in combinations(sorted(graded), 2):
         difference = (
-            _interval(paired_difference(graded[a, engine], graded[b, other])) if engine == other else None
+            _interval(balanced_accuracy_difference(graded[a, engine], graded[b, other]))
+            if engine == other
+            else None
         )
         if difference is not None:
             yield Pair(a, b, engine, difference, _verdict(difference))

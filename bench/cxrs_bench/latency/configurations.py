@@ -45,7 +45,9 @@ def find_models(folder: Path | None) -> tuple[ModelFile, ...]:
         kinds = dict.fromkeys(entry.kind for entry in available_engines() or ENGINES[:1])
         return tuple(read_model_file(bundled_path(kind)) for kind in kinds)
     try:
-        paths = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
+        paths = sorted(
+            path for path in folder.iterdir() if path.suffix in SUFFIXES and not path.name.startswith(".")
+        )
     except OSError as error:
         raise DataError(
             f"{folder}: can't be read: {error.strerror}; expected a folder of model files"

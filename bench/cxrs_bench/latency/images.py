@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from cxrs_bench.phantom import Phantom, draw_phantom
@@ -12,14 +14,15 @@ from cxrs_edge.image import GrayImage
 from cxrs_edge.prepare import InputSpec, prepare
 
 SIDE = 2048
-"""Pixels a side, about as many as a computed radiography plate has."""
+"""Pixels a side of the file, about as many as a computed radiography plate has."""
+DRAWN = 1024
+"""Pixels a side as drawn; drawing more takes seconds and shows no more."""
 IMAGE = f"drawn phantom, PNG, {SIDE} x {SIDE}, 8 bit"
 
 
 def write_pixels(spec: InputSpec, folder: Path) -> Path:
     """The prepared phantom as a ``.npy`` file, uint8, 1 x H x W x C."""
-    drawn = draw_phantom(_phantom())
-    image = GrayImage(pixels=drawn, name="phantom", format="drawn", size=(SIDE, SIDE))
+    image = GrayImage(pixels=_drawn(), name="phantom", format="drawn", size=(DRAWN, DRAWN))
     path = folder / f"{spec.size}-{spec.channels}-{spec.crop_top}-{spec.resize}.npy"
     np.save(path, prepare(image, spec))
     return path
@@ -28,9 +31,10 @@ def write_pixels(spec: InputSpec, folder: Path) -> Path:
 def write_image(folder: Path) -> Path:
     """The phantom as the file that `IMAGE` says."""
     path = folder / "phantom.png"
-    Image.fromarray(draw_phantom(_phantom())).save(path)
+    Image.fromarray(_drawn()).resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(path)
     return path
 
 
-def _phantom() -> Phantom:
-    return Phantom(zones=(0, 2, 3, 0, 1, 2), seed=3, width=SIDE, height=SIDE)
+@cache
+def _drawn() -> NDArray[np.uint8]:
+    return draw_phantom(Phantom(zones=(0, 2, 3, 0, 1, 2), seed=3, width=DRAWN, height=DRAWN))

@@ -1,0 +1,38 @@
+"""The numbers by which outputs become an outcome, between cross-validation, Keras file and card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from cxrs_bench.calibration import Conformal
+from cxrs_bench.out_of_fold import LOST_TO_LEVEL0, Decision
+from cxrs_edge.card import Conformal as CardConformal
+from cxrs_edge.card import DecisionRule
+from cxrs_edge.errors import ModelError
+from cxrs_export.keras_file import Provenance
+
+
+def with_decision(provenance: Provenance, decision: Mapping[str, Any]) -> Provenance:
+    """The provenance with what ``decision.json`` of a cross-validation holds."""
+    rule = DecisionRule(
+        level0=decision["level0"],
+        uncertain=CardConformal(**decision["conformal"]),
+        fitted=f"on out-of-fold predictions; at most {100 * LOST_TO_LEVEL0:g} % of levels 1 and 2 are called 0",
+    )
+    return replace(
+        provenance,
+        temperature=decision["temperature"],
+        temperature_fitted="on out-of-fold predictions, by log loss",
+        decision=rule,
+    )
+
+
+def fixed_decision(provenance: Provenance) -> Decision:
+    """The decision that a Keras file holds; raises `ModelError` for one without."""
+    rule = provenance.decision
+    if rule is None or rule.level0 is None or rule.uncertain is None:
+        raise ModelError("the model: holds no decision rule; expected one released with its cross-validation")
+    u = rule.uncertain
+    return Decision(provenance.temperature, rule.level0, Conformal(u.error_rate, u.level1, u.level2))
