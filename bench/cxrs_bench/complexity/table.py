@@ -17,7 +17,7 @@ def render_complexity(complexity: Complexity, *, each: bool = False) -> str:
     """
     if each:
         header: _Row = ("name", "operator", "output", "parameters", "MACs", "kB moved", "MACs/byte")
-        body = [
+        body: list[_Row] = [
             (
                 row.name,
                 row.operator,
