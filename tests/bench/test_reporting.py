@@ -26,6 +26,7 @@ from cxrs_bench.analysing.advantage import find_advantages
 from cxrs_bench.cli_report import report as report_command
 from cxrs_bench.record import Report, decode_report, encode_report, read_report
 from cxrs_bench.reporting import page as page_module
+from cxrs_bench.reporting import plots
 from cxrs_bench.reporting.charts import INKS, canvas, embed
 from cxrs_bench.reporting.headline import headline
 from cxrs_bench.reporting.page import render_page
@@ -337,6 +338,15 @@ def test_ids_of_two_charts_never_meet() -> None:
         '<svg width="100%" viewBox="0 0 5 6"><path id="x-p1"/>'
         '<use xlink:href="#x-p1" clip-path="url(#x-p1)" style="fill: var(--ink)"/></svg>'
     )
+
+
+def test_a_run_of_many_samples_stays_small() -> None:
+    few, many = (plots._ticks([1.0 * i for i in range(1, n + 1)], 0) for n in (100, 5000))
+    assert few[0][:6:3] == [1.0, 2.0]
+    assert len(few[0]) == 3 * 100
+    assert len(many[0]) == len(many[1]) <= 3 * plots.MOST_TICKS
+    shorter = embed('<svg><path d="M 1.23456 7.0 L -0.999 2"/><text x="3.14159">0.92345</text></svg>', "x")
+    assert shorter == '<svg><path d="M 1.23 7.0 L -0.99 2"/><text x="3.14">0.92345</text></svg>'
 
 
 def test_text_in_a_chart_is_never_mathematics() -> None:
