@@ -34,6 +34,8 @@ _HEIGHT = re.compile(r'(<svg\b[^>]*?) height="[^"]*"', re.DOTALL)
 STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,
+    # Only for the widths of texts: the page sets the font.
+    "font.sans-serif": ["DejaVu Sans"],
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -86,7 +88,7 @@ def canvas(name: str, height: float, columns: int = 1, **options: Any) -> Iterat
 
 def embed(svg: str, name: str) -> str:
     """An SVG file as an element of a page: no prolog, ids of its own, colours of the page, as wide as its column."""
-    svg = _METADATA.sub("", svg[svg.index("<svg") :]).strip()
+    svg = "\n".join(map(str.strip, _METADATA.sub("", svg[svg.index("<svg") :]).splitlines()))
     svg = _HEIGHT.sub(r"\1", _SIZE.sub(r'\1 width="100%"', svg, count=1), count=1)
     svg = _GEOMETRY.sub(lambda found: _DIGITS.sub(r"\1", found[0]), svg)
     svg = _IDS.sub(rf'id="{name}-\1"', svg)
