@@ -9,19 +9,20 @@ ENGINES ?= tflite
 RELEASES ?= bookworm trixie
 FUZZ_SECONDS ?= 60
 BENCH_THREADS ?= 1,2
+LOAD_SECONDS ?= 120
 VENV := .venv
 DEMO_VENV := .venv-demo
 TFLITE_RUNTIME_VENV := .venv-tflite-runtime
 PYTHON311 ?= python3.11
 
-.PHONY: demo test test-pythons test-tflite-runtime test-slow test-arm64 test-armv7 fuzz memory lint complexity
+.PHONY: demo test test-pythons test-tflite-runtime test-slow test-arm64 test-armv7 fuzz memory load lint complexity
 .PHONY: bench offline-bundle pretrain model release golden clean
 
 demo: $(DEMO_VENV)/.done  ## Install the runtime only and grade an image: make demo IMAGE=scan.png
 	$(DEMO_VENV)/bin/cxrs-edge predict "$(IMAGE)"
 
 test: lint  ## Lint, type-check, test; the runtime alone on each Python of this machine
-	sh tests/packaging/install_dcmtk.sh
+	sh tests/packaging/install_debian.sh
 	$(VENV)/bin/python -m pytest -m "not slow"
 	$(VENV)/bin/python tests/packaging/run_on_each_python.py --fast
 
@@ -53,6 +54,9 @@ fuzz: $(VENV)/.done  ## Coverage-guided fuzzing of all that parses, FUZZ_SECONDS
 
 memory: $(VENV)/.done  ## Peak memory of predicting the largest file of each kind, the table of docs/limits.md
 	$(VENV)/bin/python bench/measure_memory.py
+
+load: $(VENV)/.done  ## 8 clients at `cxrs-edge serve` for LOAD_SECONDS: requests, refusals, errors, latency, memory
+	$(VENV)/bin/python bench/load_serve.py --seconds $(LOAD_SECONDS)
 
 lint: $(VENV)/.done
 	$(VENV)/bin/ruff check .

@@ -19,6 +19,8 @@ LABELS = ("level1", "level2")
 ZONES = ("a", "b", "c", "d", "e", "f")
 """Upper, middle and lower zone of the patient's right lung, which lies on a film's left, then of the left lung."""
 PRECISIONS = ("float32", "float16", "int8")
+FRONTAL_CHEST = "frontal-chest"
+GATES = (FRONTAL_CHEST, "none")
 RANDOM_WEIGHTS = {"weights": "random"}
 """What `training` holds of a network that was never trained."""
 MAX_JSON_BYTES = 4_000_000
@@ -59,7 +61,7 @@ class DecisionRule:
     Attributes
     ----------
     level0 : level 0 when the probability of every zone is below it; None for never.
-    uncertain : the outcome is ``uncertain`` unless its prediction set holds exactly one level; None for never.
+    uncertain : the outcome is ``uncertain`` unless its prediction set is the likelier level alone; None for never.
     fitted : how they were chosen.
     """
 
@@ -87,6 +89,8 @@ class ModelCard:
     accuracy : measured figures with their intervals, and on what.
     licence, intended_use : one sentence each.
     base_bytes, sha256 : length and hash of the bytes that the converter wrote, which the card follows.
+    gate : what the quality gate must find before anything is graded: ``frontal-chest``, or ``none`` for a model of
+        other images, such as cut-out lungs, that the gate would refuse.
     """
 
     name: str
@@ -105,6 +109,7 @@ class ModelCard:
     training: Mapping[str, Any] = field(default_factory=dict)
     quantization: Mapping[str, Any] = field(default_factory=dict)
     accuracy: Mapping[str, Any] = field(default_factory=dict)
+    gate: str = FRONTAL_CHEST
 
     @property
     def is_trained(self) -> bool:
@@ -148,6 +153,8 @@ def parse_card(text: bytes, *, name: str) -> ModelCard:
         training=read.mapping("training"),
         quantization=read.mapping("quantization"),
         accuracy=read.mapping("accuracy"),
+        # Cards written before there was a gate don't say.
+        gate=read.choice("gate", GATES) if "gate" in values else FRONTAL_CHEST,
     )
 
 

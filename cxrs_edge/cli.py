@@ -50,6 +50,7 @@ class Lazy:
 
 COMMANDS: Mapping[str, Lazy] = {
     "selftest": Lazy("cxrs_edge.cli_selftest", "tflite", "Does this machine give the released answers?"),
+    "serve": Lazy("cxrs_edge.cli_serve", "serve", "A page to grade X-rays with, and a JSON API."),
     "show": Lazy("cxrs_edge.cli_show", "tflite", "Write what the network sees of an X-ray, as a picture."),
     "watch": Lazy("cxrs_edge.cli_watch", "tflite", "Grade what arrives in a folder, unattended."),
     "evaluate": Lazy("cxrs_export.cli", "bench", "Judge a model or predictions on labelled X-rays."),
@@ -58,6 +59,7 @@ COMMANDS: Mapping[str, Lazy] = {
     "crossval": Lazy("cxrs_export.cli_crossval", "export", "Train and judge a recipe on folds of patients."),
     "export": Lazy("cxrs_export.cli_export", "export", "Convert a model to verified TFLite and ONNX files."),
     "complexity": Lazy("cxrs_export.cli_complexity", "bench", "Count parameters and MACs of model files."),
+    "gate": Lazy("cxrs_export.cli_gate", "bench", "Measure or fit the quality gate."),
     "bench": Lazy("cxrs_bench.cli_bench", "bench", "Measure how long inference takes on this machine."),
     "data": Lazy("cxrs_bench.data.cli", "data", "Prepare, describe and audit data sets."),
     "phantom": Lazy("cxrs_bench.cli", "bench", "Draw a chest phantom to try things with."),
@@ -147,6 +149,12 @@ def main() -> None:
     show_default=True,
     help="json is JSON Lines, one object for each image.",
 )
+@click.option(
+    "--gate/--no-gate",
+    "gated",
+    default=True,
+    help="--no-gate grades whatever it is, also what is no upright frontal chest X-ray; each grade says so.",
+)
 @click.pass_context
 def predict(
     ctx: click.Context,
@@ -155,12 +163,13 @@ def predict(
     engine: str,
     threads: int | None,
     style: Style,
+    gated: bool,
 ) -> None:
     """Grade PNG, JPEG, TIFF, BMP or DICOM X-rays of the chest, seen from the front.
 
     One result for each image, in the order given, as soon as it is there. A folder stands for the images in
-    it and below it, sorted. A bad file doesn't stop the others: the exit status is 0 if every input got an
-    answer, else 1.
+    it and below it, sorted. What is no upright frontal chest X-ray is rejected, with the reason. A bad file doesn't
+    stop the others: the exit status is 0 if every input got an answer, else 1.
 
     \b
     Examples:
@@ -174,7 +183,7 @@ def predict(
     from cxrs_edge.render import RESEARCH_USE, csv_header, printable, render
 
     limit_memory()
-    grader = open_grader(model, engine, threads)
+    grader = open_grader(model, engine, threads, gated=gated)
     click.echo(f"{printable(description(grader))}\n{RESEARCH_USE}", err=True)
     if style == "csv":
         click.echo(csv_header())

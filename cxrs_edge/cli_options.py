@@ -36,13 +36,15 @@ threads_option = click.option(
 )
 
 
-def open_grader(model: str | None, engine: str, threads: int | None) -> Grader:
+def open_grader(model: str | None, engine: str, threads: int | None, *, gated: bool = True) -> Grader:
     """The grader that the options name; raises as `Grader.open`."""
     from cxrs_edge.grader import Grader
     from cxrs_edge.native_stderr import without_greeting
 
     with without_greeting():
-        return Grader.open(model, engine, threads) if model else Grader.bundled(engine, threads)
+        if model:
+            return Grader.open(model, engine, threads, gated=gated)
+        return Grader.bundled(engine, threads, gated=gated)
 
 
 def description(grader: Grader) -> str:

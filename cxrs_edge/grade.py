@@ -26,7 +26,7 @@ class Decision:
     ----------
     outcome : ``graded``; ``uncertain`` (level is still the likelier one) or ``rejected`` (no level).
     level : 1 (opacities in 1 or 2 of six lung zones) or 2 (in 3 or more), 0 (in none), None if rejected.
-    probabilities : ``level1`` and ``level2``, calibrated, sum 1, also for level 0.
+    probabilities : ``level1`` and ``level2``, calibrated, sum 1, also for level 0; empty if rejected.
     notes : what a reader of the level should know.
     zones, geographic, opacity : see `cxrs_edge.outputs.Findings`; None if the model has no such outputs.
     """
@@ -38,6 +38,10 @@ class Decision:
     zones: Mapping[str, float] | None = None
     geographic: float | None = None
     opacity: float | None = None
+
+
+REJECTED = Decision(outcome="rejected", level=None, probabilities={})
+"""Of an image that the quality gate refuses: no model has seen it."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,8 @@ class Grade:
     ----------
     source : what the image was called.
     outcome, level, probabilities, notes : see `Decision`; the notes begin with how the file was read.
-    timing_ms : milliseconds in ``read`` (file and decoder), ``prepare`` and ``infer``.
+    timing_ms : milliseconds in ``read`` (file and decoder), ``prepare``, ``gate`` (where it is on) and ``infer``,
+        about 0 if rejected.
     image : how the pixels were made.
     zones, geographic, opacity : see `Decision`.
 

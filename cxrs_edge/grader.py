@@ -1,4 +1,4 @@
-"""Compose the stops: bytes -> GrayImage -> pixels -> outputs -> Grade. Start reading here."""
+"""Compose the stops: bytes -> GrayImage -> pixels -> gate -> outputs -> Grade. Start reading here."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-from cxrs_edge.card import ModelCard
+from cxrs_edge.card import FRONTAL_CHEST, ModelCard
 from cxrs_edge.engines import Engine, Outputs
 from cxrs_edge.engines.registry import choose_engine, doubts, open_engine
 from cxrs_edge.errors import ImageError
-from cxrs_edge.grade import EngineInfo, Grade, ImageInfo, ModelInfo, grade
+from cxrs_edge.gate import OFF, Gate, Verdict
+from cxrs_edge.grade import REJECTED, EngineInfo, Grade, ImageInfo, ModelInfo, grade
 from cxrs_edge.image import GrayImage, read_file, read_image
 from cxrs_edge.model_file import Kind, read_model_file
 from cxrs_edge.prepare import Pixels, pixels_needed, prepare
@@ -28,7 +29,8 @@ class Examination:
     Attributes
     ----------
     pixels : what the network saw, uint8, 1 x H x W x C.
-    outputs : what it said, as the engine gave it: all that the card names, ``evidence`` too if it does, checked.
+    outputs : what it said, as the engine gave it: all that the card names, ``evidence`` too if it does, checked;
+        empty if the quality gate rejected the image.
     """
 
     grade: Grade
@@ -47,24 +49,34 @@ class Grader:
     ----------
     card : of the model that the engine holds.
     engine : anything with the attributes and the one verb of `cxrs_edge.engines.Engine`.
+    gated : whether the quality gate rejects what is no upright frontal chest X-ray; without it each grade has a note.
+        A model whose card says that it takes other images has none.
     """
 
-    def __init__(self, card: ModelCard, engine: Engine) -> None:
+    def __init__(self, card: ModelCard, engine: Engine, *, gated: bool = True) -> None:
         self.card = card
         self.engine = engine
-        self._doubts = doubts(engine.name, card.precision)
+        gateable = card.gate == FRONTAL_CHEST
+        self._gate = Gate.bundled() if gated and gateable else None
+        off = (OFF,) if gateable and not gated else ()
+        self._doubts = off + doubts(engine.name, card.precision)
 
     @classmethod
-    def bundled(cls, engine: str = "auto", threads: int | None = None) -> Grader:
+    def bundled(cls, engine: str = "auto", threads: int | None = None, *, gated: bool = True) -> Grader:
         """The bundled model `cxrs` on the fastest installed engine, or on the one named, in the file it runs.
 
         Raises as `open`.
         """
-        return cls.open(bundled_path(choose_engine(engine).kind), engine=engine, threads=threads)
+        return cls.open(bundled_path(choose_engine(engine).kind), engine, threads, gated=gated)
 
     @classmethod
     def open(
-        cls, model_path: str | os.PathLike[str], engine: str = "auto", threads: int | None = None
+        cls,
+        model_path: str | os.PathLike[str],
+        engine: str = "auto",
+        threads: int | None = None,
+        *,
+        gated: bool = True,
     ) -> Grader:
         """A ``.tflite`` or ``.onnx`` file with a card.
 
@@ -72,7 +84,7 @@ class Grader:
         a file that can't be honoured, `EngineError` for an engine that can't run it or isn't installed.
         """
         file = read_model_file(model_path)
-        return cls(file.card, open_engine(file, engine, threads))
+        return cls(file.card, open_engine(file, engine, threads), gated=gated)
 
     def grade(self, source: str | os.PathLike[str] | bytes, *, name: str | None = None) -> Grade:
         """Grade one image, given as a path or as the bytes of a file.
@@ -91,21 +103,24 @@ class Grader:
             read = perf_counter()
             pixels = prepare(image, self.card.input)
         prepared = perf_counter()
-        outputs = self.engine.infer(pixels)
+        verdict = self._judge(pixels, image)
+        judged = perf_counter()
+        outputs: Outputs = {} if verdict.rejected else self.engine.infer(pixels)
         inferred = perf_counter()
-        decision = grade(outputs, self.card)
+        decision = REJECTED if verdict.rejected else grade(outputs, self.card)
         graded = Grade(
             source=image.name,
             outcome=decision.outcome,
             level=decision.level,
             probabilities=decision.probabilities,
-            notes=image.notes + decision.notes + self._doubts,
+            notes=image.notes + verdict.notes + decision.notes + self._doubts,
             model=self.model_info,
             engine=self.engine_info,
             timing_ms={
                 "read": _milliseconds(started, read),
                 "prepare": _milliseconds(read, prepared),
-                "infer": _milliseconds(prepared, inferred),
+                **({"gate": _milliseconds(prepared, judged)} if self._gate else {}),
+                "infer": _milliseconds(judged, inferred),
             },
             image=ImageInfo.of(image, self.card.input),
             zones=decision.zones,
@@ -124,6 +139,9 @@ class Grader:
     def engine_info(self) -> EngineInfo:
         """What runs it."""
         return EngineInfo(self.engine.name, self.engine.version, self.engine.threads)
+
+    def _judge(self, pixels: Pixels, image: GrayImage) -> Verdict:
+        return self._gate.judge(pixels[0, :, :, 0], image.size) if self._gate else Verdict(rejected=False)
 
     def _read(self, source: str | os.PathLike[str] | bytes, name: str) -> GrayImage:
         data = source if isinstance(source, bytes) else read_file(source)

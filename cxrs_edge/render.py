@@ -7,7 +7,7 @@ import io
 import json
 import re
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from cxrs_edge.card import ZONES
 from cxrs_edge.grade import Failure, Grade
@@ -17,7 +17,7 @@ from cxrs_edge.outputs import MOST_EXTENT
 Style = Literal["text", "json", "csv"]
 STYLES: tuple[Style, ...] = ("text", "json", "csv")
 
-SCHEMA = "cxrs-edge/grade/1"
+SCHEMA: Final = "cxrs-edge/grade/1"
 RESEARCH_USE = "Research software: not a medical device, not for patient care."
 MEANING = {
     0: "opacities in none of 6 lung zones",
@@ -46,6 +46,7 @@ COLUMNS = (
     *(f"zone_{zone}" for zone in ZONES),
     "geographic",
     "opacity",
+    "gate_ms",
 )
 """Of the CSV; columns are only added, at the end."""
 OPTIONAL = ("image", "zones", "geographic", "opacity")

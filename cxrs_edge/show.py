@@ -5,17 +5,21 @@ from __future__ import annotations
 import io
 import textwrap
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from cxrs_edge.card import ModelCard
 from cxrs_edge.grade import ImageInfo
 from cxrs_edge.grayscale import Grayscale, LookupTable, Rescale, Window
 from cxrs_edge.image import GrayImage
-from cxrs_edge.prepare import prepare
+from cxrs_edge.prepare import Pixels, prepare
 from cxrs_edge.render import RESEARCH_USE
 
 SHOWN_SIDE = 480
 """Pixels: smaller inputs are enlarged by a whole number, so that each of their pixels stays a square."""
+FOR_LEVEL1, FOR_LEVEL2 = np.array([60, 140, 220]), np.array([235, 110, 20])
+MOST_COLOUR = 0.65
 MARGIN, FONT_SIZE, LINE_HEIGHT, LINE_LENGTH = 10, 13, 18, 68
 
 
@@ -25,9 +29,7 @@ def draw_shown(image: GrayImage, card: ModelCard) -> bytes:
     Neither the file's name nor anything else that a DICOM file says of the patient is in it, except what is burnt
     into the pixels themselves.
     """
-    square = Image.fromarray(prepare(image, card.input)[0, :, :, 0])
-    scale = -(-SHOWN_SIDE // square.width)
-    enlarged = square.resize((square.width * scale, square.height * scale), Image.Resampling.NEAREST)
+    enlarged = _enlarge(image, card)
     lines = [part for line in describe(image, card) for part in textwrap.wrap(line, LINE_LENGTH)]
     height = enlarged.height + 2 * MARGIN + LINE_HEIGHT * len(lines)
     picture = Image.new("L", (enlarged.width, height), 0)
@@ -35,9 +37,28 @@ def draw_shown(image: GrayImage, card: ModelCard) -> bytes:
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(FONT_SIZE)
     for row, line in enumerate(lines):
         draw.text((MARGIN, enlarged.height + MARGIN + row * LINE_HEIGHT), line, fill=255, font=font)
-    png = io.BytesIO()
-    picture.save(png, "PNG", optimize=True)
-    return png.getvalue()
+    return _to_png(picture)
+
+
+def draw_square(image: GrayImage, card: ModelCard) -> bytes:
+    """PNG: the prepared square alone, for a page that tells the rest in words; raises as `draw_shown`."""
+    return _to_png(_enlarge(image, card))
+
+
+def draw_evidence(pixels: Pixels, evidence: NDArray[np.float32]) -> bytes:
+    """PNG: what the network saw, coloured by what each of its cells adds to the logit margin.
+
+    Orange speaks for level 2, blue for level 1, the strongest cell the most. `pixels` and `evidence` (1 x h x w) are
+    those of `cxrs_edge.grader.Examination`.
+    """
+    square = Image.fromarray(pixels[0, :, :, 0])
+    strongest = float(np.abs(evidence).max()) or 1.0
+    strength = Image.fromarray(evidence[0] / strongest).resize(square.size, Image.Resampling.BILINEAR)
+    share = np.asarray(strength)[:, :, np.newaxis]
+    colours = np.where(share > 0, FOR_LEVEL2, FOR_LEVEL1)
+    gray = np.repeat(np.asarray(square)[:, :, np.newaxis], 3, axis=2)
+    mixed = gray + (colours - gray) * np.abs(share) * MOST_COLOUR
+    return _to_png(Image.fromarray(mixed.astype(np.uint8)))
 
 
 def describe(image: GrayImage, card: ModelCard) -> list[str]:
@@ -52,6 +73,18 @@ def describe(image: GrayImage, card: ModelCard) -> list[str]:
         *(f"Note: {note}" for note in image.notes),
         RESEARCH_USE,
     ]
+
+
+def _enlarge(image: GrayImage, card: ModelCard) -> Image.Image:
+    square = Image.fromarray(prepare(image, card.input)[0, :, :, 0])
+    scale = -(-SHOWN_SIDE // square.width)
+    return square.resize((square.width * scale, square.height * scale), Image.Resampling.NEAREST)
+
+
+def _to_png(picture: Image.Image) -> bytes:
+    png = io.BytesIO()
+    picture.save(png, "PNG", optimize=True)
+    return png.getvalue()
 
 
 def _describe_grayscale(grayscale: Grayscale) -> list[str]:

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import click
 
+from cxrs_bench.calibration import Platt
+from cxrs_bench.evaluation import evaluate, render_text
 from cxrs_bench.labelled import in_split, read_labelled
 from cxrs_bench.out_of_fold import outcomes
 from cxrs_bench.progress import progress
@@ -25,9 +27,9 @@ from cxrs_bench.severity_figures import render_figures, severity_figures
 from cxrs_export.cli_export_sources import released_checkpoint
 from cxrs_export.exporting import REPORT, ExportPlan, export_files
 from cxrs_export.golden import record_golden
-from cxrs_export.grading import judge_labelled
+from cxrs_export.grading import judge_labelled, predict_labelled
 from cxrs_export.keras_file import load_model, save_model
-from cxrs_export.released_decision import fixed_decision, with_decision
+from cxrs_export.released_decision import calibrate_zones, fixed_decision, with_decision
 from cxrs_export.representative import labelled_sets
 from cxrs_export.verify import render_checks
 from release_golden import TFLITE_RUNTIME
@@ -56,6 +58,7 @@ def main(model: Path, data: Path, output: Path, out_of_fold: Path, tflite_runtim
     RELEASED.mkdir(parents=True, exist_ok=True)
     network, provenance = load_model(model)
     decision = json.loads((out_of_fold / "decision.json").read_text())
+    calibrate_zones(network, Platt(**decision["zones"]))
     save_model(network, checkpoint, with_decision(provenance, decision), half=True)
     network, provenance = load_model(released_checkpoint())
     rows = in_split(read_labelled(data), "test")
@@ -71,11 +74,16 @@ def main(model: Path, data: Path, output: Path, out_of_fold: Path, tflite_runtim
             verification=VERIFICATION_IMAGES,
             report=report,
         )
+        graded = in_split(rows, "test", levels=(1, 2))
+        evaluation = evaluate(predict_labelled(checkpoint, graded, report=report))
         accuracy = {
             "model": "float32 Keras",
-            "test": [figure.to_json() for figure in figures],
+            "split": "test",
+            **evaluation.to_json(),
+            "severity": [figure.to_json() for figure in figures],
             "out_of_fold": json.loads((out_of_fold / "figures.json").read_text()),
         }
+        click.echo(render_text(evaluation, "float32 Keras, test split"))
         plan = ExportPlan("cxrs", verification, calibration, accuracy=accuracy)
         checks = export_files(network, provenance, plan, output, report=report)
     click.echo(render_checks(checks))

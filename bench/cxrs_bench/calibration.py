@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 
 from cxrs_bench.metrics import BoolArray, FloatArray, IntArray
 
@@ -46,6 +46,34 @@ def fit_temperature(margins: FloatArray, levels: IntArray) -> float:
 
     found = minimize_scalar(loss, bounds=(math.log(0.05), math.log(20)), method="bounded")
     return float(math.exp(found.x))
+
+
+@dataclass(frozen=True)
+class Platt:
+    """Logits that are made honest by a scale and a shift (Platt, 1999)."""
+
+    scale: float
+    shift: float
+
+    def apply(self, probabilities: FloatArray) -> FloatArray:
+        """Probabilities in and out, any shape; 0 and 1 stay short of certainty."""
+        p = np.clip(probabilities, 1e-7, 1 - 1e-7)
+        return np.asarray(1 / (1 + np.exp(-(self.scale * np.log(p / (1 - p)) + self.shift))))
+
+
+def fit_platt(probabilities: FloatArray, truth: BoolArray) -> Platt:
+    """The scale and shift with the least log loss; where nothing was read, or all alike, nothing is changed."""
+    if truth.all() or not truth.any():
+        return Platt(1.0, 0.0)
+    p = np.clip(probabilities, 1e-7, 1 - 1e-7)
+    logits, sign = np.log(p / (1 - p)), np.where(truth, 1.0, -1.0)
+
+    def loss(x: FloatArray) -> float:
+        # A touch of ridge keeps a set that can be told apart perfectly from an endless scale.
+        return float(np.logaddexp(0, -sign * (x[0] * logits + x[1])).mean() + 1e-3 * (x[0] - 1) ** 2)
+
+    scale, shift = minimize(loss, np.array([1.0, 0.0])).x
+    return Platt(float(scale), float(shift))
 
 
 def judge_calibration(margins: FloatArray, levels: IntArray, temperature: float) -> Calibrated:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
-from cxrs_bench.calibration import Conformal, fit_conformal, fit_temperature, level2_probability
+from cxrs_bench.calibration import (
+    Conformal,
+    Platt,
+    fit_conformal,
+    fit_platt,
+    fit_temperature,
+    level2_probability,
+)
 from cxrs_bench.labelled import LabelledSet
 from cxrs_bench.metrics import BoolArray, FloatArray, IntArray
 from cxrs_bench.severity_predictions import SeverityPrediction
@@ -77,26 +84,37 @@ class Decision:
     Attributes
     ----------
     temperature : the margin is divided by it.
+    zones : what makes zones' probabilities those of the senior reader's zones above 0; a release folds it into
+        the network's weights.
     level0 : level 0 when every zone's probability is below it.
     conformal : when to say `uncertain`.
     """
 
     temperature: float
+    zones: Platt
     level0: float
     conformal: Conformal
 
 
 def fit_decision(of: Judged) -> Decision:
-    """Temperature by log loss, thresholds by `LOST_TO_LEVEL0` and `ERROR_RATE`, on images of level 1 or 2."""
+    """Temperature and zones by log loss, thresholds by `LOST_TO_LEVEL0` and `ERROR_RATE` on levels 1 and 2."""
+    zones = _fit_zones(of)
     graded = of.at(of.levels > 0)
     temperature = fit_temperature(graded.margins, graded.levels)
     level2 = level2_probability(graded.margins, temperature)
-    highest = np.sort(graded.zones.max(axis=1))
+    highest = np.sort(zones.apply(graded.zones).max(axis=1))
     return Decision(
         temperature=temperature,
+        zones=zones,
         level0=float(highest[int(LOST_TO_LEVEL0 * len(highest))]),
         conformal=fit_conformal(level2, graded.levels, ERROR_RATE),
     )
+
+
+def _fit_zones(of: Judged) -> Platt:
+    read = np.array([row.readings.senior is not None for row in of.rows])
+    senior = np.array([row.readings.senior for row in of.rows if row.readings.senior is not None])
+    return fit_platt(of.zones[read], senior.reshape(-1, of.zones.shape[1]) > 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,12 +124,14 @@ class Outcomes:
     Attributes
     ----------
     level2 : calibrated probability.
+    zones : N x 6, calibrated probabilities.
     levels : 0, 1 or 2.
     certain : bool; False is the outcome `uncertain`.
     possible1, possible2 : bool, whether the level is in the set of possible ones.
     """
 
     level2: FloatArray
+    zones: FloatArray
     levels: IntArray
     certain: BoolArray
     possible1: BoolArray
@@ -126,18 +146,20 @@ def cross_fitted(of: Judged) -> Outcomes:
         parts.append(outcomes(of.at(mine), fit_decision(of.at(~mine))))
         order.append(np.flatnonzero(mine))
     back = np.argsort(np.concatenate(order))
-    names = ("level2", "levels", "certain", "possible1", "possible2")
+    names = [field.name for field in fields(Outcomes)]
     return Outcomes(**{name: np.concatenate([getattr(part, name) for part in parts])[back] for name in names})
 
 
 def outcomes(of: Judged, decision: Decision) -> Outcomes:
     """Apply a decision, as the runtime does."""
     level2 = level2_probability(of.margins, decision.temperature)
-    clear = (of.zones < decision.level0).all(axis=1)
+    zones = decision.zones.apply(of.zones)
+    clear = (zones < decision.level0).all(axis=1)
     one, two = decision.conformal.possible(level2)
     likelier2 = level2 >= 0.5
     return Outcomes(
         level2=level2,
+        zones=zones,
         levels=np.where(clear, 0, np.where(likelier2, 2, 1)),
         certain=clear | ((one != two) & (two == likelier2)),
         possible1=one,

@@ -77,7 +77,7 @@ def _plan(of: Judged, found: Outcomes) -> Iterator[Planned]:
     yield from _of_calibration(of, found)
     yield from _beside_junior(of, found)
     yield from _of_extents(of)
-    yield from _of_zones(of)
+    yield from _of_zones(of, found)
     yield from _of_level0(of, found)
     yield from _of_uncertainty(of, found)
 
@@ -162,13 +162,13 @@ def _rank_correlation(told: FloatArray, labelled: FloatArray) -> Statistic:
     return lambda i: _spearman(told[i], labelled[i])
 
 
-def _of_zones(of: Judged) -> Iterator[Planned]:
+def _of_zones(of: Judged, found: Outcomes) -> Iterator[Planned]:
     senior, junior = (_zone_table(of, reader) for reader in ("senior", "junior"))
     read = np.asarray((senior >= 0).all(axis=1))
     yield (
         "single zone above 0 or not, accuracy",
         read,
-        lambda i: _agreement(of.zones[i] >= 0.5, senior[i] > 0),
+        lambda i: _agreement(found.zones[i] >= 0.5, senior[i] > 0),
     )
     yield (
         "the same by the junior reader",
@@ -178,7 +178,8 @@ def _of_zones(of: Judged) -> Iterator[Planned]:
 
 
 def _of_calibration(of: Judged, found: Outcomes) -> Iterator[Planned]:
-    levels, temperate = of.levels, np.log(found.level2 / (1 - found.level2))
+    levels, level2 = of.levels, np.clip(found.level2, 1e-12, 1 - 1e-12)
+    temperate = np.log(level2 / (1 - level2))
     for name, margins in (("as trained", of.margins), ("with the temperature", temperate)):
         for key, title in (
             ("log_loss", "log loss"),

@@ -53,7 +53,8 @@ def evaluate(
     """Judge SOURCE on the labelled set DATA: the paper's Tables 3 and 4, with 95 % intervals.
 
     SOURCE is a Keras model, an exported .tflite or .onnx file, or a CSV of predictions (then DATA isn't
-    needed). Intervals resample patients, with all their images.
+    needed). Intervals resample patients, with all their images. Every image counts; how many of them the quality gate
+    would reject is said beside it.
     """
     from cxrs_bench.evaluation import evaluate as judge
     from cxrs_bench.evaluation import paired_flips, render_flips, render_text
@@ -76,6 +77,7 @@ def evaluate(
     if predictions is not None:
         write_predictions(found, predictions)
     evaluation = judge(found, resamples=resamples, seed=seed)
+    gate = None if source.suffix == ".csv" else _gate(rows)
     against = None if other is None else predict(other)
     flips = None if against is None else paired_flips(found, against)
     difference = (
@@ -83,6 +85,8 @@ def evaluate(
     )
     if style == "json":
         values = evaluation.to_json()
+        if gate is not None:
+            values["gate"] = gate
         if flips is not None:
             values["paired_flips"] = asdict(flips)
         if difference is not None:
@@ -92,12 +96,27 @@ def evaluate(
         click.echo(json.dumps(values, indent=1))
         return
     click.echo(render_text(evaluation, str(source)))
+    if gate is not None:
+        click.echo(_render_gate(gate))
     if published:
         click.echo(render_published(evaluation))
     if flips is not None:
         click.echo(render_flips(flips, f"{source} against {other}"))
     if difference is not None:
         click.echo(render_difference(difference))
+
+
+def _gate(rows: LabelledSet) -> dict[str, Any]:
+    """Which images predicting would reject."""
+    from cxrs_bench.gate.measure import judge_file
+
+    return {"images": len(rows), "rejected": [row.image_id for row in rows if judge_file(row.path).rejected]}
+
+
+def _render_gate(gate: dict[str, Any]) -> str:
+    rejected = gate["rejected"]
+    count = f"The quality gate would reject {len(rejected)} of {gate['images']} images; every figure counts them all."
+    return "\n".join([count, *(f"  {name}" for name in rejected), ""])
 
 
 def _rows_to_judge(data: Path, images: Path | None, split: str, basis: str | None) -> LabelledSet:

@@ -180,7 +180,9 @@ def _tell(run: Path, config: TrainConfig, figure: str) -> Callable[[EpochResult]
 
 
 def _epoch_line(result: EpochResult, epochs: int, figure: str) -> str:
-    line = f"epoch {result.epoch}/{epochs}  loss {result.loss:.4f}  accuracy {result.accuracy:.3f}"
+    line = f"epoch {result.epoch}/{epochs}  loss {result.loss:.4f}"
+    if not math.isnan(result.accuracy):
+        line += f"  accuracy {result.accuracy:.3f}"
     if not math.isnan(result.validation_loss):
         line += f"  held out: loss {result.validation_loss:.4f}  {figure} {result.validation_accuracy:.3f}"
     if not math.isnan(result.validation_auc):

@@ -212,6 +212,8 @@ def network_widths(model: keras.Model) -> Widths:
 def resize_network(model: keras.Model, size: int, *, head: Head = "gap") -> keras.Model:
     """Copy a trained ``gap`` network to another input size and, if asked, to the published flatten head.
 
+    Only the level is copied; zones and extents are not in the published graph.
+
     The flatten head's weights are W[y, x, k, c] = w[k, c] / cells, so both heads are the same function
     (up to float rounding). A network that already has a flatten head can't change its size.
     """
@@ -224,12 +226,14 @@ def resize_network(model: keras.Model, size: int, *, head: Head = "gap") -> kera
         widths=network_widths(model),
         name=model.name,
     )
-    weights = model.get_weights()
-    if head == "flatten":
-        cells = (size // REDUCTION) ** 2
-        # Flatten is row-major over y, x, k: each cell repeats the same 2048 x 2 block.
-        weights[-1] = np.tile(weights[-1] / cells, (cells, 1))
-    target.set_weights(weights)
+    for layer in target.layers:
+        if layer.weights:
+            weights = model.get_layer(layer.name).get_weights()
+            if layer.name == "logits" and head == "flatten":
+                cells = (size // REDUCTION) ** 2
+                # Flatten is row-major over y, x, k: each cell repeats the same 2048 x 2 block.
+                weights = [np.tile(weights[0] / cells, (cells, 1))]
+            layer.set_weights(weights)
     return target
 
 

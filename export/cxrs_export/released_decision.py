@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cxrs_bench.calibration import Conformal
+from cxrs_bench.calibration import Conformal, Platt
 from cxrs_bench.out_of_fold import LOST_TO_LEVEL0, Decision
 from cxrs_edge.card import Conformal as CardConformal
 from cxrs_edge.card import DecisionRule
 from cxrs_edge.errors import ModelError
 from cxrs_export.keras_file import Provenance
+from cxrs_export.severity_network import OPACITY
+
+if TYPE_CHECKING:
+    import keras
 
 
 def with_decision(provenance: Provenance, decision: Mapping[str, Any]) -> Provenance:
@@ -29,10 +33,23 @@ def with_decision(provenance: Provenance, decision: Mapping[str, Any]) -> Proven
     )
 
 
+def calibrate_zones(network: keras.Model, zones: Platt) -> None:
+    """Scale and shift the zones' logits, exactly, by the weights of their opacity map."""
+    layer = network.get_layer("zone_maps")
+    kernel, bias = layer.get_weights()
+    # A zone's logit is a weighted mean of this map, so it scales and shifts as the map does.
+    kernel[:, OPACITY], bias[OPACITY] = (
+        zones.scale * kernel[:, OPACITY],
+        zones.scale * bias[OPACITY] + zones.shift,
+    )
+    layer.set_weights([kernel, bias])
+
+
 def fixed_decision(provenance: Provenance) -> Decision:
-    """The decision that a Keras file holds; raises `ModelError` for one without."""
+    """The decision that a Keras file holds, whose zones are calibrated already; raises `ModelError` without one."""
     rule = provenance.decision
     if rule is None or rule.level0 is None or rule.uncertain is None:
         raise ModelError("the model: holds no decision rule; expected one released with its cross-validation")
     u = rule.uncertain
-    return Decision(provenance.temperature, rule.level0, Conformal(u.error_rate, u.level1, u.level2))
+    conformal = Conformal(u.error_rate, u.level1, u.level2)
+    return Decision(provenance.temperature, Platt(1.0, 0.0), rule.level0, conformal)

@@ -15,6 +15,8 @@ from keras import ops
 from cxrs_bench.readings import LARGEST_EXTENT
 from cxrs_export.network import CXR_S_WIDTHS, Widths, backbone
 
+OPACITY = 1
+"""Which of the two zone maps is opacity; the other is lung."""
 FIRST_CENTRES = ((0.32, 0.30), (0.52, 0.27), (0.72, 0.25))
 """Down and across, shares of the side: about where the right lung's zones lie in a film."""
 FIRST_SPREAD = 0.15

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from cxrs_bench.calibration import (
     Conformal,
     fit_conformal,
+    fit_platt,
     fit_temperature,
     judge_calibration,
     level2_probability,
@@ -37,6 +38,24 @@ def test_an_overconfident_network_is_cooled_to_the_temperature_that_made_it() ->
     levels = np.where(rng.random(4000) < 1 / (1 + np.exp(-honest)), 2, 1)
     assert fit_temperature(honest * 3, levels) == pytest.approx(3, rel=0.1)
     assert fit_temperature(honest, levels) == pytest.approx(1, rel=0.1)
+
+
+def test_platt_finds_the_scale_and_shift_that_were_lost() -> None:
+    rng = np.random.default_rng(0)
+    honest = rng.normal(0.5, 1.5, 6000)
+    truth = rng.random(6000) < 1 / (1 + np.exp(-honest))
+    shown = 1 / (1 + np.exp(-(honest - 0.8) / 2))
+    found = fit_platt(shown, truth)
+    assert found.scale == pytest.approx(2, rel=0.1)
+    assert found.shift == pytest.approx(0.8, abs=0.1)
+    np.testing.assert_allclose(
+        found.apply(shown), 1 / (1 + np.exp(-(found.scale * (honest - 0.8) / 2 + found.shift))), rtol=1e-6
+    )
+
+
+def test_without_both_kinds_platt_changes_nothing() -> None:
+    p = np.array([0.0, 0.25, 1.0])
+    np.testing.assert_allclose(fit_platt(p, np.array([True] * 3)).apply(p), p, atol=1e-6)
 
 
 def test_reliability_bins_hold_equally_many() -> None:

@@ -38,6 +38,21 @@ def draw_xray(tmp_path: Path) -> DrawXray:
 
 
 @pytest.fixture
+def draw_chest(tmp_path: Path) -> DrawXray:
+    """Write a drawn chest, which the quality gate lets pass, as an image file below `tmp_path`."""
+
+    def draw(name: str = "chest.png", size: tuple[int, int] = (256, 288), seed: int = 0) -> Path:
+        from cxrs_bench.phantom import Phantom, draw_phantom
+
+        path = tmp_path / name
+        phantom = Phantom((0, 2, 3, 0, 1, 2), seed, *size)
+        Image.fromarray(draw_phantom(phantom)).save(path)
+        return path
+
+    return draw
+
+
+@pytest.fixture
 def expected_level2() -> Callable[..., float]:
     """Level 2's probability by the tiny model's formula."""
 

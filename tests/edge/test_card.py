@@ -156,6 +156,20 @@ def test_a_card_of_before_there_were_rules_has_none() -> None:
     assert parse(card) == parse({**card, "decision": None}) == replace(CARD, decision=None)
 
 
+def test_a_card_of_before_there_was_a_gate_has_it() -> None:
+    card = values()
+    del card["gate"]
+    assert parse(card).gate == "frontal-chest"
+    assert parse({**card, "gate": "none"}).gate == "none"
+
+
+@pytest.mark.parametrize("value", ["knee", None, 1, True])
+def test_an_unknown_gate_is_refused(value: object) -> None:
+    message = refusal(json.dumps({**values(), "gate": value}).encode())
+    assert "card field gate: got " in message
+    assert "expected one of frontal-chest, none" in message
+
+
 def test_each_part_of_a_rule_may_be_null() -> None:
     card = values()
     card["decision"] |= {"level0": None, "uncertain": None}
@@ -180,7 +194,7 @@ NESTED = ("input.size", "input.channels", "input.crop_top", "input.resize", "cal
 NULLABLE = ("decision.level0", "decision.uncertain")
 RULE = ("decision.fitted", *(f"decision.uncertain.{key}" for key in ("error_rate", "level1", "level2")))
 REQUIRED = (*TEXTS, *OBJECT_FIELDS, *NESTED, *RULE, "labels", "base_bytes")
-EVERY_FIELD = (*REQUIRED, *NULLABLE, "decision")
+EVERY_FIELD = (*REQUIRED, *NULLABLE, "decision", "gate")
 
 
 def changed(field: str, change: Callable[[dict[str, Any], str], None]) -> bytes:

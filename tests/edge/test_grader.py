@@ -36,6 +36,7 @@ def card_of(labels=("level1", "level2"), temperature=1.0):
         base_bytes=1,
         sha256="",
         calibration=Calibration(temperature=temperature),
+        gate="none",
     )
 
 
@@ -222,9 +223,9 @@ def test_any_engine_will_do(draw_xray):
 
 
 @pytest.mark.parametrize("engine", ["auto", "tflite", "onnx"])
-def test_the_bundled_model(draw_xray, engine):
+def test_the_bundled_model(draw_chest, engine):
     grader = Grader.bundled(engine, threads=2)
-    result = grader.grade(draw_xray(size=(600, 700)))
+    result = grader.grade(draw_chest(size=(600, 700)))
     assert isinstance(result, Grade)
     assert result.engine.name == choose_engine(engine).name
     assert result.engine.threads == 2

@@ -131,7 +131,8 @@ def test_csv_columns_are_stable():
     assert csv_header() == (
         "source,outcome,level,probability_level1,probability_level2,notes,model_name,model_version,"
         "model_precision,model_sha256,engine_name,engine_version,engine_threads,read_ms,prepare_ms,"
-        "infer_ms,error_kind,error_message,zone_a,zone_b,zone_c,zone_d,zone_e,zone_f,geographic,opacity"
+        "infer_ms,error_kind,error_message,zone_a,zone_b,zone_c,zone_d,zone_e,zone_f,geographic,opacity,"
+        "gate_ms"
     )
 
 
@@ -159,6 +160,7 @@ def test_csv_of_a_grade():
         "error_kind": "",
         "error_message": "",
         **dict.fromkeys(NEW_COLUMNS, ""),
+        "gate_ms": "",
     }
     added = dict(
         zip(NEW_COLUMNS, ("0.004", "0.5", "1.0", "0.12", "0.346", "0.99", "5.25", "4.0"), strict=True)

@@ -96,6 +96,7 @@ class TinyCard:
     temperature: float = 1.0
     name: str = "tiny"
     decision: DecisionRule | None = None
+    gate: str = "none"
 
     def card(self) -> ModelCard:
         return ModelCard(
@@ -112,6 +113,8 @@ class TinyCard:
             sha256="",
             calibration=Calibration(temperature=self.temperature),
             decision=self.decision,
+            # What the tests of other stops grade is no chest.
+            gate=self.gate,
         )
 
 

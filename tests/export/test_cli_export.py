@@ -92,7 +92,9 @@ def test_cards_say_where_the_files_come_from(name: str, exported: tuple[Path, Re
 @pytest.mark.parametrize("name", FILES)
 def test_predict_reads_them(name: str, exported: tuple[Path, Result], tiny_set: Path) -> None:
     image = tiny_set / "images" / "t10.jpg"
-    result = run("predict", image, "--model", exported[0] / name, "--format", "json", "--threads", "1")
+    # The set's phantoms are too small for the quality gate.
+    options = ("--format", "json", "--threads", "1", "--no-gate")
+    result = run("predict", image, "--model", exported[0] / name, *options)
     assert result.exit_code == 0, result.output
     grade = json.loads(result.stdout)
     assert (grade["outcome"], grade["model"]["name"], grade["source"]) == ("graded", "tiny", str(image))

@@ -54,7 +54,7 @@ def test_every_image_is_judged_by_the_network_that_did_not_see_it(finished: Path
 
 def test_it_writes_what_a_card_needs(finished: Path) -> None:
     decision = json.loads((finished / "run" / "decision.json").read_text())
-    assert set(decision) == {"temperature", "level0", "conformal"}
+    assert set(decision) == {"temperature", "zones", "level0", "conformal"}
     assert (finished / "run" / "certainty.png").read_bytes().startswith(b"\x89PNG")
     figures = json.loads((finished / "run" / "figures.json").read_text())
     assert "AUC, level 1 v 2, all" in {figure["name"] for figure in figures}

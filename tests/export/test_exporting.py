@@ -129,7 +129,9 @@ def test_report(exported: tuple[Path, list[FileCheck]]) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_grader_reads_them(name: str, exported: tuple[Path, list[FileCheck]], tiny_set: Path) -> None:
-    grade = Grader.open(exported[0] / name, threads=1).grade(tiny_set / "images" / "t00.jpg")
+    # The set's phantoms are too small for the quality gate.
+    grader = Grader.open(exported[0] / name, threads=1, gated=False)
+    grade = grader.grade(tiny_set / "images" / "t00.jpg")
     assert grade.outcome == "graded"
     assert grade.model.name == "small"
     assert sum(grade.probabilities.values()) == pytest.approx(1)

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
-from cxrs_edge.card import ModelCard
+from cxrs_edge.card import Conformal, DecisionRule, ModelCard
 from cxrs_edge.model_file import with_card
 from cxrs_edge.prepare import InputSpec
 
@@ -25,12 +25,13 @@ CARD = ModelCard(
     network="none",
     precision="int8",
     input=InputSpec(),
-    outputs={"probabilities": "of both levels"},
+    outputs={"probabilities": "of both levels", "zones": "of opacity in each"},
     labels=("level1", "level2"),
     licence="CC0-1.0",
     intended_use="tests",
     base_bytes=1,
     sha256="0" * 64,
+    decision=DecisionRule(0.3, Conformal(error_rate=0.1, level1=0.4, level2=0.35), "out of fold"),
     training={"seed": 1, "split": {"train": [1, 2.5, None, True]}},
 )
 TFLITE = b"\x1c\0\0\0TFL3" + bytes(range(64))

@@ -61,7 +61,7 @@ def check(version: str, python: str, wheel: Path, fast: bool) -> None:
         run(python, "-m", "venv", venv)
     pip = (venv / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check")
     # The tests build tiny models with the onnx package; the runtime itself never imports it.
-    run(*pip, f"cxrs-edge[tflite,onnx,dicom] @ {wheel.as_uri()}", "pytest", "hypothesis", "onnx")
+    run(*pip, f"cxrs-edge[tflite,onnx,dicom,serve] @ {wheel.as_uri()}", "pytest", "hypothesis", "onnx")
     run(*pip, "--force-reinstall", "--no-deps", wheel)
     # -P and the copy outside of the tree: the installed package is tested, not the source folder.
     pytest = (venv / "bin" / "python", "-P", "-m", "pytest", "-q", "--import-mode=importlib")

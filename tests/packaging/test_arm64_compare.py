@@ -74,6 +74,12 @@ def test_a_flip_is_another_level_or_outcome_at_any_difference() -> None:
     one_sided = compare(graded(grade("a", 0.75), FAILED), graded(grade("a", 0.75), grade("c", 0.75)))
     assert one_sided.flips == ("c",)
     assert compare(graded(grade("a", 0.75), FAILED), graded(grade("a", 0.75), FAILED)).flips == ()
+    rejected = grade("b", 0.75, outcome="rejected", level=None, probabilities={})
+    both = compare(graded(grade("a", 0.75), rejected), graded(grade("a", 0.625), rejected))
+    assert (both.flips, both.largest_difference) == ((), 0.125)
+    assert compare(graded(grade("a", 0.75), rejected), graded(grade("a", 0.75), grade("b", 0.75))).flips == (
+        "b",
+    )
 
 
 @pytest.mark.parametrize(
