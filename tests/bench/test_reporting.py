@@ -173,7 +173,8 @@ def _with_text_everywhere(value: Any, text: str) -> Any:
 
 
 def test_hostile_text_stays_text(analysed: Report) -> None:
-    values = _with_text_everywhere(json.loads(encode_report(analysed)), HOSTILE)
+    few = replace(analysed, runs=analysed.runs[:6])
+    values = _with_text_everywhere(json.loads(encode_report(few)), HOSTILE)
     data = (
         json.dumps(values)
         .replace("cxrs-float32.onnx", json.dumps(HOSTILE)[1:-1])
