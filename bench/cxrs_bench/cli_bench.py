@@ -119,7 +119,7 @@ def run(
     models = find_models(folder)
     target = output or (None if quick else Path("bench.json"))
     save = _saver(target, overwrite=overwrite)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with progress() as report_progress:
             report = run_benchmark(models, settings, progress=report_progress, save=save)
@@ -127,6 +127,8 @@ def run(
         if target is not None:
             click.echo(f"{target}: holds what was measured", err=True)
         raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
     click.echo(render_runs(report))
     click.echo(f"\n{recommend(report)}")
     if target is not None:

@@ -12,12 +12,15 @@ STAGES = ("operators", "roofline", "accuracy")
 
 @click.command(
     epilog="\b\nExamples:\n"
-    "  cxrs-edge bench analyse report.json --models exported\n"
-    "  cxrs-edge bench analyse report.json --models exported --labels data/severity --stage accuracy"
+    "  cxrs-edge bench analyse report.json\n"
+    "  cxrs-edge bench analyse report.json --models networks --labels data/severity --stage accuracy"
 )
 @click.argument("record", metavar="RECORD.json", type=FILE)
 @click.option(
-    "--models", "folder", type=FILE, required=True, help="Folder with the files that were measured."
+    "--models",
+    "folder",
+    type=FILE,
+    help="Folder with the files that were measured.  [default: the bundled model's]",
 )
 @click.option("--labels", type=FILE, help="Labelled set to judge accuracy on.  [default: latency only]")
 @click.option("--images", type=FILE, help="Folder of its images, if not beside the list.")
@@ -32,7 +35,7 @@ STAGES = ("operators", "roofline", "accuracy")
 @click.option("-o", "--output", type=FILE, help="Write here, not over RECORD.json.")
 def analyse(
     record: Path,
-    folder: Path,
+    folder: Path | None,
     labels: Path | None,
     images: Path | None,
     split: str,
@@ -49,6 +52,7 @@ def analyse(
     from cxrs_bench.labelled import in_split, read_labelled
     from cxrs_bench.progress import progress
     from cxrs_bench.record import read_report, write_report
+    from cxrs_edge.grader import BUNDLED
 
     if labels is None and "accuracy" in stages:
         raise click.UsageError("--stage accuracy needs --labels, the labelled set to judge on")
@@ -58,7 +62,7 @@ def analyse(
     with progress() as tell:
         report = fill(
             report,
-            folder,
+            folder or BUNDLED,
             stages=stages or STAGES,
             labelled=labelled,
             data="" if labels is None else f"{labels.name}, split {split}",

@@ -215,7 +215,7 @@ class Command:
     image : the file, in words.
     wall_ms : from starting the process to its end, by the clock outside.
     start_ms : what is left of it: interpreter, imports, opening the model, printing.
-    read_ms, prepare_ms, infer_ms : as the command states them.
+    read_ms, prepare_ms, gate_ms, infer_ms : as the command states them; no `gate_ms` where there is no gate.
     """
 
     model: str
@@ -228,6 +228,7 @@ class Command:
     start_ms: tuple[float, ...] = ()
     read_ms: tuple[Milliseconds, ...] = ()
     prepare_ms: tuple[Milliseconds, ...] = ()
+    gate_ms: tuple[Milliseconds, ...] = ()
     infer_ms: tuple[Milliseconds, ...] = ()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 from tiny_models import TinyCard, TinyGraph, tiny_onnx
 
@@ -20,12 +21,13 @@ from cxrs_bench.analysing.files import find_files
 from cxrs_bench.analysing.gap import find_gap
 from cxrs_bench.analysing.operators import group_rows
 from cxrs_bench.analysing.roofline import limit_gmac_s
+from cxrs_bench.cli_report import analyse
 from cxrs_bench.complexity import Complexity, OperatorCost
 from cxrs_bench.labelled import LabelledImage
 from cxrs_bench.latency.intervals import Interval
 from cxrs_bench.probing.events import Event
 from cxrs_bench.probing.groups import group_events
-from cxrs_bench.record import Report, Run, read_report
+from cxrs_bench.record import Report, Run, read_report, write_report
 from cxrs_edge.errors import DataError
 from cxrs_edge.model_file import read_model_file, with_card
 
@@ -265,3 +267,28 @@ def test_a_file_is_only_taken_for_the_one_that_was_measured(example: Report, tmp
 def test_runs_without_samples_are_not_compared(example: Report) -> None:
     runs = tuple(Run(run.model, run.engine, run.threads, "failed", "killed") for run in example.runs)
     assert find_advantages(replace(example, runs=runs)) == ()
+
+
+def test_the_command_adds_what_it_found_to_the_file(example: Report, tmp_path: Path) -> None:
+    """On a real engine; a stage that can't begin loses nothing of what is there."""
+    pytest.importorskip("onnxruntime")
+    report = _tiny_report(example, tmp_path, {"cxrs-int8.onnx": 1.5})
+    record = tmp_path / "report.json"
+    write_report(report, record)
+    command = [str(record), "--models", str(tmp_path), "--stage", "operators"]
+    run = CliRunner().invoke(analyse, command, catch_exceptions=False)
+    assert run.exit_code == 0
+    assert "1 operator profiles (0 without), 0 peaks" in run.output
+    found = read_report(record)
+    (profile,) = found.analyses.operators
+    assert (profile.model, profile.engine, profile.reason) == ("cxrs-int8.onnx", "onnx", None)
+    assert sum(row.ms for row in profile.rows) > 0
+    assert found.runs == report.runs
+    run = CliRunner().invoke(analyse, [*command[:3], "--stage", "accuracy"])
+    assert run.exit_code == 2
+    assert "--stage accuracy needs --labels" in run.output
+    other = ["--labels", str(tmp_path / "none"), "-o", str(tmp_path / "other.json")]
+    run = CliRunner().invoke(analyse, [*command, *other])
+    assert isinstance(run.exception, DataError)
+    assert not (tmp_path / "other.json").exists()
+    assert read_report(record) == found

@@ -26,6 +26,7 @@ from cxrs_bench.analysing.advantage import find_advantages
 from cxrs_bench.cli_report import report as report_command
 from cxrs_bench.record import Report, decode_report, encode_report, read_report
 from cxrs_bench.reporting import page as page_module
+from cxrs_bench.reporting import plots
 from cxrs_bench.reporting.charts import INKS, canvas, embed
 from cxrs_bench.reporting.headline import headline
 from cxrs_bench.reporting.page import render_page
@@ -35,6 +36,7 @@ from cxrs_bench.reporting.three_networks import ThreeNetworks, read_three_networ
 from cxrs_bench.reporting.words import interval, listed, number
 from cxrs_edge.errors import CxrsError, DataError
 
+NO_CHARTS = page_module.Charts((), (), (), (), ())
 SECTIONS = (
     "verdict",
     "accuracy",
@@ -52,6 +54,12 @@ SECTIONS = (
 @pytest.fixture(scope="module")
 def analysed() -> Report:
     return analysed_example()
+
+
+@pytest.fixture
+def without_charts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take seconds, and are the subject of other tests."""
+    monkeypatch.setattr(page_module, "draw_charts", lambda *_: NO_CHARTS)
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +173,8 @@ def _with_text_everywhere(value: Any, text: str) -> Any:
 
 
 def test_hostile_text_stays_text(analysed: Report) -> None:
-    values = _with_text_everywhere(json.loads(encode_report(analysed)), HOSTILE)
+    few = replace(analysed, runs=analysed.runs[:6])
+    values = _with_text_everywhere(json.loads(encode_report(few)), HOSTILE)
     data = (
         json.dumps(values)
         .replace("cxrs-float32.onnx", json.dumps(HOSTILE)[1:-1])
@@ -209,7 +218,7 @@ def test_a_damaged_report_is_refused_or_shown(data: st.DataObject) -> None:
         parent = parent[key]
     parent[path[-1]] = data.draw(_ANY)
     original = page_module.draw_charts
-    page_module.draw_charts = lambda *_: page_module.Charts((), (), (), (), ())
+    page_module.draw_charts = lambda *_: NO_CHARTS
     try:
         found = decode_report(json.dumps(values).encode(), name="damaged.json")
         assert "<!doctype html>" in render_page(found)
@@ -285,6 +294,7 @@ def test_pareto_front(analysed: Report) -> None:
         assert (row in front) == (not better)
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_three_networks(tmp_path: Path, analysed: Report) -> None:
     value = {"value": 0.7, "low": 0.6, "high": 0.8}
     network = {"by_image": {"balanced_accuracy": value, "auc": {"value": None, "low": None, "high": None}}}
@@ -295,7 +305,7 @@ def test_three_networks(tmp_path: Path, analysed: Report) -> None:
     }
     path = tmp_path / "three_networks.json"
     path.write_text(json.dumps(content))
-    text = render_page(replace(analysed, sustained=()), read_three_networks(path))
+    text = render_page(analysed, read_three_networks(path))
     assert "Five folds, &lt;b&gt;alike" in text
     assert "CXR-S less CheXNet: +0.02 (-0.03 to 0.07): not resolvable" in _Elements(text).text
     path.write_text(json.dumps({**content, "networks": {"cxrs": network}}))
@@ -308,6 +318,7 @@ def test_three_networks(tmp_path: Path, analysed: Report) -> None:
     assert ThreeNetworks("p", {}).pairs == ()
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_the_command_writes_three_files_or_none(tmp_path: Path) -> None:
     run = CliRunner().invoke(report_command, [str(EXAMPLE), "-o", str(tmp_path / "r.html")])
     assert run.exit_code == 0, run.output
@@ -328,6 +339,15 @@ def test_ids_of_two_charts_never_meet() -> None:
         '<svg width="100%" viewBox="0 0 5 6"><path id="x-p1"/>'
         '<use xlink:href="#x-p1" clip-path="url(#x-p1)" style="fill: var(--ink)"/></svg>'
     )
+
+
+def test_a_run_of_many_samples_stays_small() -> None:
+    few, many = (plots._ticks([1.0 * i for i in range(1, n + 1)], 0) for n in (100, 5000))
+    assert few[0][:6:3] == [1.0, 2.0]
+    assert len(few[0]) == 3 * 100
+    assert len(many[0]) == len(many[1]) <= 3 * plots.MOST_TICKS
+    shorter = embed('<svg><path d="M 1.23456 7.0 L -0.999 2"/><text x="3.14159">0.92345</text></svg>', "x")
+    assert shorter == '<svg><path d="M 1.23 7.0 L -0.99 2"/><text x="3.14">0.92345</text></svg>'
 
 
 def test_text_in_a_chart_is_never_mathematics() -> None:

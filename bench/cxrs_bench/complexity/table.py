@@ -16,14 +16,16 @@ def render_complexity(complexity: Complexity, *, each: bool = False) -> str:
     operators that could not be counted.
     """
     if each:
-        header: _Row = ("name", "operator", "output", "parameters", "MACs")
-        body = [
+        header: _Row = ("name", "operator", "output", "parameters", "MACs", "kB moved", "MACs/byte")
+        body: list[_Row] = [
             (
                 row.name,
                 row.operator,
                 " x ".join(map(str, row.output_shape)),
                 f"{row.parameters:,}",
                 f"{row.macs:,}",
+                f"{row.bytes_moved / 1000:,.1f}",
+                f"{row.intensity:.1f}",
             )
             for row in complexity.rows
         ]
@@ -49,7 +51,9 @@ def _share(macs: int, complexity: Complexity) -> str:
 def _total(complexity: Complexity, each: bool) -> _Row:
     kernels, macs = f"{complexity.kernel_parameters:,}", f"{complexity.macs:,}"
     if each:
-        return ("total", "", "", kernels, macs)
+        moved = sum(row.bytes_moved for row in complexity.rows)
+        intensity = complexity.macs / moved if moved else 0.0
+        return ("total", "", "", kernels, macs, f"{moved / 1000:,.1f}", f"{intensity:.1f}")
     return ("total", str(len(complexity.rows)), kernels, macs, _share(complexity.macs, complexity))
 
 
@@ -58,6 +62,11 @@ def _summary(complexity: Complexity) -> str:
         f"{complexity.parameters:,} parameters, {complexity.total_parameters:,} in all; "
         f"{complexity.macs / 1e9:.2f} G MACs = {complexity.flops / 1e9:.2f} GFLOPs for one image."
     )
+    if complexity.bytes_moved:
+        line += (
+            f" {complexity.bytes_moved / 1e6:.1f} MB moved, operators without MACs included: "
+            f"{complexity.macs / complexity.bytes_moved:.1f} MACs per byte."
+        )
     if complexity.unknown:
         line += f" Not counted, no rule for: {', '.join(complexity.unknown)}."
     return line

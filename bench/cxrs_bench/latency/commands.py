@@ -14,7 +14,6 @@ from cxrs_bench.latency.configurations import Configuration
 from cxrs_bench.latency.images import IMAGE
 from cxrs_bench.record import Command
 
-STOPS = ("read", "prepare", "infer")
 LONGEST_SECONDS = 600
 
 
@@ -30,7 +29,10 @@ def measure_command(command: Command | None, one: Configuration, image: Path) ->
             arguments, capture_output=True, stdin=subprocess.DEVNULL, timeout=LONGEST_SECONDS, check=True
         )
         wall_ms = (perf_counter() - started) * 1000
-        return _with_times(command, wall_ms, json.loads(done.stdout)["timing_ms"])
+        answer = json.loads(done.stdout)
+        if not answer["probabilities"]:
+            return replace(command, outcome="failed", reason=f"not inferred: {'; '.join(answer['notes'])}")
+        return _with_times(command, wall_ms, answer["timing_ms"])
     except subprocess.CalledProcessError as error:
         said = error.stderr.decode(errors="replace").strip().splitlines() or ["nothing said"]
         return replace(command, outcome="failed", reason=f"status {error.returncode}: {said[-1]}")
@@ -39,12 +41,13 @@ def measure_command(command: Command | None, one: Configuration, image: Path) ->
 
 
 def _with_times(command: Command, wall_ms: float, timing_ms: dict[str, Any]) -> Command:
-    read, prepare, infer = (float(timing_ms[stop]) for stop in STOPS)
+    stops = {stop: float(ms) for stop, ms in timing_ms.items()}
     return replace(
         command,
         wall_ms=(*command.wall_ms, round(wall_ms, 3)),
-        start_ms=(*command.start_ms, round(wall_ms - read - prepare - infer, 3)),
-        read_ms=(*command.read_ms, read),
-        prepare_ms=(*command.prepare_ms, prepare),
-        infer_ms=(*command.infer_ms, infer),
+        start_ms=(*command.start_ms, round(wall_ms - sum(stops.values()), 3)),
+        read_ms=(*command.read_ms, stops["read"]),
+        prepare_ms=(*command.prepare_ms, stops["prepare"]),
+        gate_ms=(*command.gate_ms, *([stops["gate"]] if "gate" in stops else [])),
+        infer_ms=(*command.infer_ms, stops["infer"]),
     )

@@ -24,7 +24,17 @@ HEADER = (
     "memory MB",
     "",
 )
-COMMAND_HEADER = ("whole command", "engine", "threads", "wall ms", "start", "read", "prepare", "infer")
+COMMAND_HEADER = (
+    "whole command",
+    "engine",
+    "threads",
+    "wall ms",
+    "start",
+    "read",
+    "prepare",
+    "gate",
+    "infer",
+)
 MARK = "unstable"
 
 
@@ -98,9 +108,9 @@ def _memory(run: Run) -> str:
 def _command_row(one: Command) -> tuple[str, ...]:
     name = (one.model, one.engine, str(one.threads))
     if not one.wall_ms:
-        return (*name, one.outcome, *[""] * 4)
-    parts = (one.wall_ms, one.start_ms, one.read_ms, one.prepare_ms, one.infer_ms)
-    return (*name, *(f"{median(values):.0f}" for values in parts))
+        return (*name, one.outcome, *[""] * 5)
+    parts = (one.wall_ms, one.start_ms, one.read_ms, one.prepare_ms, one.gate_ms, one.infer_ms)
+    return (*name, *(f"{median(values):.0f}" if values else "-" for values in parts))
 
 
 def _remarks(report: Report) -> Iterator[str]:

@@ -22,6 +22,10 @@ INKS = {
 WIDTH = 5.0
 """Inches; the page scales a chart to its column."""
 
+_METADATA = re.compile(r"<metadata>.*?</metadata>\s*", re.DOTALL)
+_GEOMETRY = re.compile(r'\s(?:d|x|y|transform)="[^"]*"')
+_DIGITS = re.compile(r"(\.\d\d)\d+")
+"""More than a hundredth of a point is nothing but bytes."""
 _IDS = re.compile(r'\bid="([^"]+)"')
 _REFERENCES = re.compile(r'(xlink:href="#|url\(#)([^")]+)')
 _SIZE = re.compile(r'(<svg\b[^>]*?) width="[^"]*"', re.DOTALL)
@@ -30,6 +34,8 @@ _HEIGHT = re.compile(r'(<svg\b[^>]*?) height="[^"]*"', re.DOTALL)
 STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,
+    # Only for the widths of texts: the page sets the font.
+    "font.sans-serif": ["DejaVu Sans"],
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -82,8 +88,9 @@ def canvas(name: str, height: float, columns: int = 1, **options: Any) -> Iterat
 
 def embed(svg: str, name: str) -> str:
     """An SVG file as an element of a page: no prolog, ids of its own, colours of the page, as wide as its column."""
-    svg = svg[svg.index("<svg") :].strip()
+    svg = "\n".join(map(str.strip, _METADATA.sub("", svg[svg.index("<svg") :]).splitlines()))
     svg = _HEIGHT.sub(r"\1", _SIZE.sub(r'\1 width="100%"', svg, count=1), count=1)
+    svg = _GEOMETRY.sub(lambda found: _DIGITS.sub(r"\1", found[0]), svg)
     svg = _IDS.sub(rf'id="{name}-\1"', svg)
     svg = _REFERENCES.sub(rf"\1{name}-\2", svg)
     for variable, colour in INKS.items():

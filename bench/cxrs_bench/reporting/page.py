@@ -148,9 +148,8 @@ def _operators(report: Report) -> Iterator[Chart]:
     models = {model.id: model for model in report.models}
     names = {id: words.network_name(model.network) for id, model in models.items()}
     found = [one for one in report.analyses.operators if one.rows and one.model in models]
-    for index, (engine, precision) in enumerate(
-        sorted({(o.engine, models[o.model].precision) for o in found})
-    ):
+    keys = {(one.engine, models[one.model].precision) for one in found}
+    for index, (engine, precision) in enumerate(sorted(keys, key=lambda k: (words.engine_place(k[0]), k[1]))):
         group = [one for one in found if (one.engine, models[one.model].precision) == (engine, precision)]
         caption = f"{words.engine_name(engine)}, {precision}, {words.threads_name(group[0].threads)}"
         yield Chart(caption, plots.plot_operators(group, names, f"operators{index}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ MARKERS = {"tflite": "o", "onnx": "s", "openvino": "^"}
 OTHER_MARKER = "D"
 LINES = {"tflite": "-", "onnx": "--", "openvino": ":"}
 OTHER_LINE = "-."
+LONGEST_NAME = 32
+MOST_TICKS = 120
 ROW = 0.26
 """Inches of one line in a chart of lines."""
 MOST_ROWS = 60
@@ -40,9 +43,14 @@ def _fill(row: Timed) -> str:
 
 
 def _tick_names(axis: Any, names: Sequence[str]) -> None:
-    axis.set_yticks(range(len(names)), names)
+    axis.set_yticks(range(len(names)), list(map(_short, names)))
     axis.set_ylim(len(names) - 0.4, -0.6)
     axis.grid(False, axis="y")
+
+
+def _short(name: str) -> str:
+    """Names from a report may be of any length; a chart's edge isn't."""
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 3]}..."
 
 
 def _plain_numbers(axis: Any) -> None:
@@ -106,10 +114,7 @@ def plot_latencies(rows: Sequence[Timed], name: str) -> str:
         axis.set_xscale("log")
         for line, row in enumerate(shown):
             ink, summary = _ink(row.model.network), row.summary
-            samples = row.run.samples_ms[:400]
-            axis.plot(
-                samples, [line] * len(samples), "|", color=ink, alpha=0.35, markersize=7, markeredgewidth=0.7
-            )
+            axis.plot(*_ticks(row.run.samples_ms, line), color=ink, alpha=0.35, linewidth=0.7)
             axis.plot([summary.p5, summary.p95], [line, line], color=ink, linewidth=1.2)
             axis.plot(
                 [summary.p25, summary.p75],
@@ -134,6 +139,14 @@ def plot_latencies(rows: Sequence[Timed], name: str) -> str:
     return drawn.svg
 
 
+def _ticks(samples: Sequence[float], line: int) -> tuple[list[float], list[float]]:
+    """One path of short upright strokes, `MOST_TICKS` of the samples at most; NaN lifts the pen."""
+    step = -(-len(samples) // MOST_TICKS)
+    shown = samples[::step]
+    xs = [x for sample in shown for x in (sample, sample, math.nan)]
+    return xs, [line - 0.18, line + 0.18, math.nan] * len(shown)
+
+
 def plot_roofline(rows: Sequence[Timed], roofline: Roofline, precision: str, threads: int, name: str) -> str:
     """Achieved G MACs per second over MACs per byte, under the roofs of each engine."""
     points = [row for row in rows if row.gmac_s and row.intensity]
@@ -149,7 +162,7 @@ def plot_roofline(rows: Sequence[Timed], roofline: Roofline, precision: str, thr
             ridge = peak.gmac_s / memory if memory else low
             xs = [low, max(low, ridge), max(high, ridge)]
             ys = [min(peak.gmac_s, (memory or peak.gmac_s) * x) for x in xs]
-            label = f"{engine_name(peak.engine)} {peak.gmac_s:.0f}"
+            label = f"{_short(engine_name(peak.engine))} {peak.gmac_s:.0f}"
             style = LINES.get(peak.engine, OTHER_LINE)
             axis.plot(xs, ys, style, color=INKS["soft"], linewidth=1.3, label=label)
         for row in points:

@@ -62,8 +62,8 @@ def test_everything_is_measured(tiny_models: Path) -> None:
         assert run.engine_version
     for command in report.commands:
         assert command.outcome == "measured"
-        parts = (command.start_ms, command.read_ms, command.prepare_ms, command.infer_ms)
-        assert sum(part[0] for part in parts) == pytest.approx(command.wall_ms[0], abs=0.01)
+        parts = (command.start_ms, command.read_ms, command.prepare_ms, command.gate_ms, command.infer_ms)
+        assert sum(sum(part) for part in parts) == pytest.approx(command.wall_ms[0], abs=0.01)
         assert command.start_ms[0] > 50
     (sustained,) = report.sustained
     assert sustained.outcome == "measured"
