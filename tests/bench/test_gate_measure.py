@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from cxrs_bench.gate import measure
-from cxrs_bench.gate.films import read_films
+from cxrs_bench.gate.films import at_most, read_films
 from cxrs_bench.gate.made import MADE
 from cxrs_bench.gate.measure import Tally, measure_films, measure_spoiled
 from cxrs_bench.gate.packaged import SMALLEST, missing_packages, packaged_pictures
@@ -86,6 +86,14 @@ def test_films_are_counted_by_split(phantoms):
         Tally("set, test", images=1, rejected=0, noted=0, passed=1, patients=1, drawn=1),
         Tally("set, train", images=3, rejected=1, noted=0, passed=2, patients=2, drawn=2),
     ]
+
+
+def test_fewer_films_are_the_same_ones_each_time(phantoms):
+    films = read_films(phantoms)
+    assert set(at_most(None, films)) == set(at_most(9, films)) == set(films)
+    few = at_most(2, films)
+    assert [film.group for film in few] == ["set, test", "set, train", "set, train"]
+    assert set(few) == set(at_most(2, tuple(reversed(films))))
 
 
 def test_spoiled_films_are_counted_with_their_reason(phantoms):

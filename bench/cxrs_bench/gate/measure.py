@@ -95,9 +95,9 @@ def measure_others(report: Report) -> list[Tally]:
     return [_tally(kind, verdicts) for kind, verdicts in found.items()]
 
 
-def judge_plane(plane: Plane) -> Verdict:
-    """What the bundled gate says of gray pixels as a file of their own would have them."""
-    size = (plane.shape[1], plane.shape[0])
+def judge_plane(plane: Plane, size: tuple[int, int] | None = None) -> Verdict:
+    """What the bundled gate says of gray pixels, as if their file had this width and height; by default their own."""
+    size = size or (plane.shape[1], plane.shape[0])
     return _judge(GrayImage(pixels=plane, name="image", format="PNG", size=size))
 
 
@@ -121,8 +121,13 @@ def _read(path: Path) -> GrayImage:
 def _judge_spoiled(film: Film) -> dict[str, Verdict]:
     # The name decides, so that a film is spoiled alike whichever others are measured with it.
     rng = np.random.default_rng(zlib.crc32(film.path.name.encode()))
-    plane = to_8_bit(_read(film.path).pixels)
-    return {kind: judge_plane(spoil(plane, rng)) for kind, spoil in SPOILS.items()}
+    image = _read(film.path)
+    plane = to_8_bit(image.pixels)
+    return {
+        # A part keeps the film's size: most films here are so small that each of their parts would be too small.
+        kind: judge_plane(spoil(plane, rng), None if kind == "small" else image.size)
+        for kind, spoil in SPOILS.items()
+    }
 
 
 def _others() -> Iterator[tuple[str, Plane]]:

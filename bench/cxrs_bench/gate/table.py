@@ -11,7 +11,7 @@ from cxrs_edge.extras import import_extra
 
 SCHEMA = "cxrs-edge/gate-measured/1"
 HEADER = (
-    "| images | of | patients | rejected | 95 % | doubtful | passed | right reason |",
+    "| kind | images | patients | rejected | 95 % | doubtful | passed | right reason |",
     "|---|---|---|---|---|---|---|---|",
 )
 
