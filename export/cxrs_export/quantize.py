@@ -33,8 +33,9 @@ TFLITE_OPERATORS = [
     "CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "CONCATENATION", "MAX_POOL_2D", "MEAN",
     "MUL", "PAD", "AVERAGE_POOL_2D",
 ]  # fmt: skip
-HEADS = ("gap", "zone_", "extent_", "evidence")
-"""Parts of the names that `cxrs_export.severity_network` gives its heads."""
+BEFORE_HEADS = "^(?!.*/(gap|zone_|extent_|evidence)|StatefulPartitionedCall).*$"
+"""What an operator's result isn't called in the heads: by `cxrs_export.severity_network`, and, where it is an output
+of the whole graph, by the TFLite converter."""
 
 
 def quantize_tflite(float_tflite: bytes, representative: Sequence[Pixels]) -> bytes:
@@ -51,7 +52,7 @@ def quantize_tflite(float_tflite: bytes, representative: Sequence[Pixels]) -> by
     recipe = recipe_manager.RecipeManager()
     for operator in TFLITE_OPERATORS:
         recipe.add_static_config(
-            regex=f"^(?!.*/({'|'.join(HEADS)})).*$",
+            regex=BEFORE_HEADS,
             operation_name=operator,
             activation_num_bits=8,
             weight_num_bits=8,
