@@ -13,8 +13,10 @@ import pytest
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 from playwright.sync_api import Browser, ConsoleMessage, Page, Response, expect  # noqa: E402
+from tiny_models import FULL  # noqa: E402
 
 from cxrs_edge import Grader  # noqa: E402
+from cxrs_edge.card import FRONTAL_CHEST  # noqa: E402
 from cxrs_edge.render import csv_header, render  # noqa: E402
 
 # A machine may be busy.
@@ -235,24 +237,22 @@ def test_a_model_that_says_more(full_served, full, open_page, scans):
     expect(picture).to_have_js_property("naturalWidth", 64)
 
 
-def test_a_rejected_picture_has_no_level(served, open_page):
-    """A stub, since no model here rejects: only what the page makes of such an answer."""
-    page = open_page(served.address)
-    draw = "async (result) => { const { describe } = await import('/static/result.js');"
-    draw += "document.getElementById('detail').replaceChildren(...describe(result, {}, '')); }"
-    rejected = {
-        "source": "scan.png",
-        "outcome": "rejected",
-        "level": None,
-        "notes": ["lateral view"],
-        "model": {"name": "m", "version": "1", "precision": "int8", "sha256": "0" * 64},
-        "engine": {"name": "e", "version": "1", "threads": 1},
-        "timing_ms": {"infer": 1},
-    }
-    page.evaluate(draw, rejected)
-    assert page.locator(".verdict .badge").inner_text() == "rejected"
-    assert "no level" in page.locator(".verdict").inner_text()
-    assert page.locator(".notes").inner_text() == "lateral view"
+def test_a_rejected_picture_has_no_level(write_model, serve_model, open_page, draw_xray):
+    """A gradient is no chest to the quality gate."""
+    scan = draw_xray(size=(600, 600))
+    gated = write_model("onnx", graph=FULL["graph"], card=FULL["card"] | {"gate": FRONTAL_CHEST})
+    expected = Grader.open(gated, "onnx", 1).grade(scan)
+    assert expected.outcome == "rejected"
+    with serve_model(gated) as served:
+        answer = served.ask("POST", "/api/evidence", scan.read_bytes())
+        assert (answer.status, answer.json["error"]["kind"]) == (422, "rejected")
+        page = open_page(served.address)
+        choose(page, [scan])
+        assert page.locator("#rows .badge").inner_text() == "rejected"
+        assert "no level" in page.locator(".verdict").inner_text()
+        assert page.locator(".notes li").all_inner_texts() == list(expected.notes)
+        page.get_by_role("button", name="Show what speaks for it").click()
+        expect(page.locator("#detail .message")).to_contain_text("the model has not seen it")
 
 
 @pytest.mark.parametrize(
