@@ -98,6 +98,9 @@ def _add_pictures(app: FastAPI, grader: Grader, desk: Desk) -> None:
 
     def colour_bytes(data: bytes) -> Response:
         examined = grader.examine(data, name=SOURCE)
+        if examined.grade.outcome == "rejected":
+            why = "; ".join(examined.grade.notes)
+            raise Refusal(422, "rejected", f"{SOURCE}: rejected, so the model has not seen it: {why}")
         picture = draw_evidence(examined.pixels, examined.outputs["evidence"])
         return Response(picture, media_type="image/png")
 

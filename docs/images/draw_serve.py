@@ -51,11 +51,14 @@ def files(folder: Path) -> list[Path]:
     return [*copies, report, shown]
 
 
+expect.set_options(timeout=300_000)
+
+
 def shoot(browser: Browser, address: str, name: str, paths: list[Path]) -> None:
     page = browser.new_context(**SHOTS[name]).new_page()
     page.goto(address)
     page.set_input_files("#files", paths)
-    expect(page.locator("#rows tr")).to_have_count(len(paths), timeout=60_000)
+    expect(page.locator("#rows tr")).to_have_count(len(paths))
     if "phone" not in name:
         page.get_by_role("button", name="Show what the network saw").click()
         expect(page.locator("figure img")).to_have_js_property("naturalWidth", 480)

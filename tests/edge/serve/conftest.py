@@ -172,6 +172,12 @@ def wait_until() -> Callable[[Callable[[], bool]], None]:
 
 
 @pytest.fixture
+def serve_model() -> Serve:
+    """`with serve_model(path) as served:`"""
+    return serving
+
+
+@pytest.fixture
 def serve(tiny: Path) -> Serve:
     """`with serve("--places", 1) as served:`"""
     return lambda *options, **process: serving(tiny, *options, **process)

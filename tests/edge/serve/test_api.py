@@ -64,8 +64,8 @@ def test_the_evidence_is_drawn_where_the_model_gives_it(served, full_served, ful
     coloured = np.asarray(Image.open(io.BytesIO(answer.body))).astype(int)
     evidence, cell = examined.outputs["evidence"][0], 32
     row, column = np.unravel_index(np.abs(evidence).argmax(), evidence.shape)
-    corner = coloured[-(row == 1), -(column == 1)]
-    gray = int(examined.pixels[0, -(row == 1), -(column == 1), 0])
+    place = -int(row == 1), -int(column == 1)
+    corner, gray = coloured[place], int(examined.pixels[0, :, :, 0][place])
     # The strongest cell's outer corner is not blended with its neighbours: 65 % blue, for this model's is negative.
     assert evidence[row, column] < 0
     assert cell * len(evidence) == coloured.shape[0]

@@ -23,18 +23,19 @@ OPTIONS = [
 ]
 
 
-def test_every_answer_is_as_documented(full_served):
+def test_every_answer_is_as_documented(full_served, tmp_path):
     pytest.importorskip("schemathesis", reason="schemathesis is not installed")
     environment = os.environ | {"SCHEMATHESIS_HOOKS": "schemathesis_hooks"}
     environment["PYTHONPATH"] = os.pathsep.join([str(HERE), environment.get("PYTHONPATH", "")])
     document = f"{full_served.address}/api/openapi.json"
+    # It keeps what it found in the current folder.
     command = [sys.executable, "-m", "schemathesis.cli", "run", document, *OPTIONS]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stdout
     generated = re.search(r"(\d+) generated, (\d+) passed", done.stdout)
     assert generated is not None, done.stdout
     assert int(generated[1]) == int(generated[2]) >= 15
-    assert any("graded in" in line for line in full_served.said)
+    assert any("uncertain in" in line for line in full_served.said)
 
 
 def test_the_document_follows_the_grade(served):
