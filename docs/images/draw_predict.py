@@ -27,7 +27,7 @@ def main() -> None:
     left.imshow(np.asarray(Image.open(ROOT / "examples" / "phantom.png")), cmap="gray", vmin=0, vmax=255)
     left.axis("off")
     text = f"$ {COMMAND}\n{done.stdout.rstrip()}"
-    figure.text(0.39, 0.9, text, family="monospace", color="#e6edf3", fontsize=9.5, va="top", linespacing=1.6)
+    figure.text(0.39, 0.9, text, family="monospace", color="#e6edf3", fontsize=8.4, va="top", linespacing=1.6)
     figure.savefig(ROOT / "docs" / "images" / "predict.png", dpi=110, facecolor=figure.get_facecolor())
 
 
