@@ -180,18 +180,19 @@ def test_groups_by_what_an_event_is() -> None:
 
 @pytest.mark.parametrize("engine", PROFILERS)
 def test_every_operator_of_the_bundled_model_is_found_on_every_engine(engine: str) -> None:
-    """70 convolutions and products, of which 52 are 1x1 and 16 depthwise."""
+    """72 convolutions and products, of which 52 are 1x1, 16 depthwise and 3 dense layers of the heads."""
     pytest.importorskip(PACKAGES[engine])
     path = BUNDLED / f"cxrs-int8.{'tflite' if engine == 'tflite' else 'onnx'}"
     found = profile(path, engine, 1, 1)
     timed = group_events(found.events, count_file(path))
     costs = [one.cost for one in timed if one.cost is not None]
-    assert len({id(cost) for cost in costs}) == len(costs) == 70
+    # OpenVINO calls two of the dense layers by the additions that it melts into them.
+    assert len({id(cost) for cost in costs}) == len(costs) == (70 if engine == "openvino" else 72)
     count = [one.group for one in timed].count
     assert (count(groups.STEM), count(groups.POINTWISE), count(groups.DEPTHWISE)) == (1, 52, 16)
     assert count(groups.UNKNOWN) == 0
-    # Engines with additions as operators of their own have 16; OpenVINO melts them into convolutions.
-    assert count(groups.ADD) in (0, 16)
+    # Sixteen sums of feature maps, and up to three small ones in the heads; OpenVINO melts them into convolutions.
+    assert count(groups.ADD) in (0, *range(16, 20))
     assert found.wall_ms > 0
     assert all(event.ms >= 0 for event in found.events)
 

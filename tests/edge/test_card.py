@@ -241,7 +241,7 @@ def test_wrong_type_is_named(field: str, value: object) -> None:
     [
         ("schema", "cxrs-edge/card/2"),
         ("schema", "s" * 10_000),
-        ("precision", "float16"),
+        ("precision", "int4"),
         ("input.size", 31),
         ("input.size", 4097),
         ("input.size", 480.0),

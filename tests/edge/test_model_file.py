@@ -168,7 +168,7 @@ def test_cards_of_any_length(kind: Kind, length: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_card_that_could_not_be_read_is_not_written(kind: Kind) -> None:
     for wrong in (
-        replace(CARD, precision="float16"),
+        replace(CARD, precision="int4"),
         replace(CARD, name="two\nlines"),
         replace(CARD, input=InputSpec(size=1)),
         replace(CARD, training={"noise": "x" * MAX_JSON_BYTES}),

@@ -545,7 +545,7 @@ def test_an_engine_that_breaks_down_makes_no_file_bad(write_model, grader, folde
     found, _ = look(broken, folders)
     assert (found.graded, found.bad) == (0, 0)
     (trouble,) = found.troubles
-    assert trouble.startswith("scan.png: waits: model tiny: output probabilities: got [nan, nan], expected")
+    assert trouble.startswith("scan.png: waits: model tiny: output probabilities: got nan, expected")
     assert look(grader, folders)[0] == watch.Look(graded=1)
 
 

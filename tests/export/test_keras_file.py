@@ -200,7 +200,7 @@ def test_a_missing_file_or_a_folder(tmp_path: Path) -> None:
         (lambda: small(shape=(None, None, 3)), r"expected one square image"),
         (lambda: small(shape=(64, 64, 4)), r"1 or 3"),
         (lambda: small(shape=(64, 64, 3), batch_size=8), r"outputs .* \(8, 2\)"),
-        (three_classes, r"\(None, 3\); expected 'probabilities' \(None, 2\)"),
+        (three_classes, r"\(None, 3\)\}; expected 'probabilities' \(None, 2\)"),
         (two_inputs, r"expected one square image"),
     ],
 )

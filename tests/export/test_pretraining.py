@@ -130,7 +130,7 @@ def test_a_run_leaves_a_network_that_knows_its_findings(finished: Path, rows: Fi
 
 def test_a_pretrained_network_grades_nothing(finished: Path) -> None:
     with pytest.raises(
-        ModelError, match=r"outputs \['finding_logits'\] \(None, 3\); expected 'probabilities'"
+        ModelError, match=r"outputs \{'finding_logits': \(None, 3\)\}; expected 'probabilities'"
     ):
         load_model(finished / "model.keras")
 

@@ -115,7 +115,7 @@ def test_tflite_is_int8_up_to_its_float_head(tflite: bytes) -> None:
     ]  # fmt: skip
     for name, inputs, outputs in found:
         if name not in ("QUANTIZE", "DEQUANTIZE"):
-            expected = np.float32 if name in ("FULLY_CONNECTED", "SOFTMAX") else np.int8
+            expected = np.float32 if name in ("MEAN", "FULLY_CONNECTED", "SOFTMAX") else np.int8
             assert {tensor["dtype"] for tensor in (inputs[0], *outputs)} == {expected}, name
 
 

@@ -176,6 +176,7 @@ def test_rows_beyond_the_last_checkpoint_are_dropped(
     # Killed between an epoch's row and its checkpoint, the row stands there for an epoch to be trained again.
     run = tmp_path / "run"
     shutil.copytree(finished, run)
+    (run / "model.keras").unlink()
     with (run / "history.csv").open("a") as file:
         file.write("4,0.001,0.5,0.5,nan,nan,nan\n")
     train(rows, CONFIGURED, run)

@@ -50,6 +50,7 @@ def test_compare_by_hand() -> None:
         "flips": 2,
         "largest_difference": check.largest_difference,
         "mean_difference": check.mean_difference,
+        "others": {},
     }
 
 

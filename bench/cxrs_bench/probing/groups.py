@@ -22,7 +22,7 @@ GROUPS = (STEM, POINTWISE, DEPTHWISE, SPATIAL, UNKNOWN, ADD, CONCAT, POOL, SCALE
 _OF_FORM = {"1x1": POINTWISE, "depthwise": DEPTHWISE, "spatial": SPATIAL, "dense": HEAD}
 _CONVOLUTION = re.compile(r"conv(?!ert)|fully.?connected|gemm|matmul|igemm", re.IGNORECASE)
 _WORDS = (
-    (re.compile(r"softmax", re.IGNORECASE), HEAD),
+    (re.compile(r"softmax|^FullyConnected", re.IGNORECASE), HEAD),
     (re.compile(r"pool|mean|reduce", re.IGNORECASE), POOL),
     (re.compile(r"concat|copy", re.IGNORECASE), CONCAT),
     (
@@ -94,7 +94,9 @@ def _group(event: Event, cost: OperatorCost | None, first: OperatorCost | None) 
     if cost is not None:
         return STEM if cost is first and cost.form != "dense" else _OF_FORM.get(cost.form, UNKNOWN)
     if _multiplies(event):
-        return UNKNOWN
+        # A dense layer can be told from a convolution without knowing which one it is.
+        named = _by_words(event.operator)
+        return named if named in (HEAD, REFORMAT) else UNKNOWN
     return SCALE if _BATCH_NORM.search(event.name) else _by_words(event.operator)
 
 
