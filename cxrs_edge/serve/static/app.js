@@ -13,6 +13,8 @@ let waiting = [];
 let done = 0;
 let running = null;
 let unsaved = false;
+/** What the user chose while files are being graded: the page stays with it. */
+let chosen = null;
 /** `{result, file, button}` of the session, in the order of their grading. */
 const session = [];
 
@@ -39,6 +41,7 @@ async function add(items) {
 function finish() {
   waiting = [];
   done = 0;
+  chosen = null;
   showProgress();
 }
 
@@ -75,7 +78,7 @@ async function check(file) {
 function record(result, file) {
   const button = element("button", { type: "button" }, result.source);
   const entry = { result, file, button };
-  button.addEventListener("click", () => select(entry));
+  button.addEventListener("click", () => choose(entry));
   const level2 = result.probabilities?.level2;
   const cells = [button, badge(result), level2 === undefined ? "" : percent(level2)];
   byId("rows").append(element("tr", {}, ...cells.map((cell) => element("td", {}, cell))));
@@ -84,13 +87,27 @@ function record(result, file) {
   byId("session").hidden = false;
   byId("session-title").textContent = session.length > 1 ? `This session: ${session.length} files` : "This session";
   byId("status").textContent = `${result.source}: ${verdict(result)}`;
+  if (!chosen) select(entry);
+}
+
+function choose(entry) {
+  if (running) chosen = entry;
   select(entry);
+  const { top } = byId("detail").getBoundingClientRect();
+  if (top < 0 || top > innerHeight / 2) byId("detail").scrollIntoView();
 }
 
 function select(entry) {
   for (const { button } of session) button.setAttribute("aria-current", String(button === entry.button));
-  entry.button.scrollIntoView({ block: "nearest" });
+  showInList(entry.button);
   byId("detail").replaceChildren(...describe(entry.result, about.meaning, pictures(entry.file)));
+}
+
+/** Scroll the list alone: on a phone the page must not leave the result. */
+function showInList(button) {
+  const list = button.closest(".scroll");
+  const [row, frame] = [button, list].map((part) => part.getBoundingClientRect());
+  list.scrollTop += Math.max(0, row.bottom - frame.bottom) - Math.max(0, frame.top - row.top);
 }
 
 const SEEN = {
@@ -199,7 +216,7 @@ byId("files").addEventListener("change", ({ target }) => {
   // Else choosing the same file again would be no change.
   target.value = "";
 });
-byId("stop").addEventListener("click", () => running?.abort());
+byId("stop").addEventListener("click", () => (running ? running.abort() : finish()));
 byId("csv").addEventListener("click", download);
 byId("clear").addEventListener("click", clear);
 
@@ -219,5 +236,10 @@ addEventListener("beforeunload", (event) => {
   if (unsaved || running) event.preventDefault();
 });
 
+// A new link in a tab that is open changes nothing but the part behind #.
+addEventListener("hashchange", () => {
+  takeTokenFromAddress();
+  if (!about) start();
+});
 takeTokenFromAddress();
 start();

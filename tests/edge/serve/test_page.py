@@ -205,6 +205,24 @@ def test_the_token(serve, open_page, scans):
         stranger.keyboard.press("Enter")
         expect(stranger.locator("#token-form")).to_be_hidden()
         choose(stranger, scans[:1])
+        late = open_page(served.address)
+        expect(late.locator("#token")).to_be_focused()
+        late.evaluate("token => { location.hash = `token=${token}` }", served.token)
+        expect(late.locator("#token-form")).to_be_hidden()
+        assert late.url == f"{served.address}/"
+
+
+def test_on_a_phone_the_result_stays_in_view(full_served, open_page, scans):
+    page = open_page(full_served.address, **PHONE)
+    for _ in range(4):
+        choose(page, scans)
+        assert 0 <= page.locator("#detail h2").bounding_box()["y"] < PHONE["viewport"]["height"]
+    page.locator("#rows button").last.scroll_into_view_if_needed()
+    page.locator("#rows button").nth(1).click()
+    assert page.locator("#detail h2").inner_text() == "=two, 2.png"
+    assert 0 <= page.locator("#detail h2").bounding_box()["y"] < PHONE["viewport"]["height"]
+    # A name keeps a third of the row even beside `Level 1, uncertain`.
+    assert page.locator("#rows button").first.bounding_box()["width"] > 100
 
 
 def test_a_server_that_is_gone_is_told_of(serve, open_page, scans):
