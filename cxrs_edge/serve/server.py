@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import os
 import signal
 import socket
@@ -28,6 +29,9 @@ EXCHANGE_SECONDS = 600.0
 """From a request's head to the end of its answer."""
 STOP_SECONDS = 30
 MAX_CONNECTIONS = 200
+"""Whose requests are answered; those of more get 503."""
+MAX_SOCKETS = 300
+"""More are closed at once: sockets that say nothing must not use up the process's file descriptors."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -81,6 +85,8 @@ class _DeadlineProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if len(self.connections) > MAX_SOCKETS:
+            transport.abort()
         self._give(IDLE_SECONDS)
 
     def data_received(self, data: bytes) -> None:
@@ -146,6 +152,8 @@ def serve(grader: Grader, sock: socket.socket, settings: Settings, report: Calla
         config.load()
     except OSError as error:  # ssl's errors are OSErrors
         raise InputError(f"{settings.certificate}: no usable certificate and key: {error}") from error
+    # asyncio would write a traceback for each connection that it can't take.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     with _signals_only_stop():
         _Server(config, desk).run([sock])
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +141,15 @@ def test_many_connections_do_no_harm(served, draw_xray):
     assert served.grade(draw_xray().read_bytes()).status == 200
     for connection in idle:
         connection.close()
+
+
+def test_sockets_that_say_nothing_are_bounded(serve, until):
+    with serve(patch="cxrs_edge.serve.server.MAX_SOCKETS = 5") as served, ExitStack() as stack:
+        silent = [stack.enter_context(served.connect()) for _ in range(8)]
+        until(lambda: sum(map(is_closed, silent)) == 3)
+        for connection in silent[:5]:
+            connection.close()
+        until(lambda: served.ask("GET", "/api/about").status == 200)
 
 
 def test_many_uploads_at_once_are_all_answered(served, draw_xray):
