@@ -16,12 +16,23 @@ export function named(files) {
   return [...files].map((file) => ({ file, name: file.webkitRelativePath || file.name }));
 }
 
+/** Stands for what can't be read: it gets its reason in its turn, and the others of the drop are graded. */
+const UNREADABLE = { size: 0, slice: () => ({ arrayBuffer: () => Promise.reject(new Error("unreadable")) }) };
+
 async function collect(entry, found) {
-  if (entry.isFile) {
-    const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
-    found.push({ file, name: entry.fullPath.replace(/^\//, "") });
-    return;
+  const name = entry.fullPath.replace(/^\//, "");
+  try {
+    await (entry.isFile ? collectFile(entry, name, found) : collectFolder(entry, found));
+  } catch {
+    found.push({ file: UNREADABLE, name });
   }
+}
+
+async function collectFile(entry, name, found) {
+  found.push({ file: await new Promise((resolve, reject) => entry.file(resolve, reject)), name });
+}
+
+async function collectFolder(entry, found) {
   const inside = (await children(entry)).filter(({ name }) => !name.startsWith("."));
   inside.sort((one, other) => (one.name < other.name ? -1 : 1));
   for (const child of inside) await collect(child, found);

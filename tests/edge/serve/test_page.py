@@ -123,6 +123,26 @@ def drop(page: Page, files: list[Path]) -> None:
     page.dispatch_event("body", "drop", {"dataTransfer": transfer})
 
 
+def test_what_vanished_before_it_was_read_keeps_no_other_from_being_graded(served, open_page):
+    page = open_page(served.address)
+    found = page.evaluate(
+        """async (module) => {
+            const { droppedFiles } = await import(module);
+            const entry = (name, file) => ({ isFile: true, fullPath: `/${name}`, file });
+            const folder = { isFile: false, fullPath: "/locked",
+                             createReader: () => ({ readEntries: (_, reject) => reject(new Error("no")) }) };
+            const entries = [entry("one.png", (give) => give(new File(["x"], "one.png"))),
+                             entry("gone.png", (_, reject) => reject(new Error("gone"))), folder];
+            const items = entries.map((found) => ({ webkitGetAsEntry: () => found }));
+            const files = await droppedFiles({ items, files: [] });
+            const read = ({ file }) => file.slice(0, 1).arrayBuffer().then(() => true, () => false);
+            return Promise.all(files.map(async (item) => [item.name, await read(item)]));
+        }""",
+        f"{served.address}/static/files.js",
+    )
+    assert found == [["one.png", True], ["gone.png", False], ["locked", False]]
+
+
 def test_the_keyboard_alone_will_do(served, open_page, scans):
     page = open_page(served.address)
     page.keyboard.press("Tab")
