@@ -69,6 +69,7 @@ def test_a_finished_run_is_judged_again_without_training(finished: Path, tiny_se
     assert model.stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_a_second_stage_starts_each_fold_from_that_folds_network(finished: Path, tiny_set: Path) -> None:
     second = finished / "second"
     second.mkdir()
