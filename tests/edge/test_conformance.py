@@ -384,8 +384,9 @@ def test_a_deleted_engine_lets_go_of_the_file_and_its_memory(entry):
     command = [sys.executable, "-c", OPEN_AND_DELETE, str(path), entry.name, entry.require_package()]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     resident = json.loads(run.stdout.splitlines()[-1])
-    # Allocators keep what the first few needed, and fluctuate; a leak adds a model's size each time, here seven.
-    assert resident[-1] - resident[2] < 3 * path.stat().st_size
+    # Allocators keep what the first few needed, and one opening in a few dozen stands out by several models' sizes;
+    # a leak adds a model's size each time, here at least five.
+    assert min(resident[-3:]) - resident[2] < 3 * path.stat().st_size
 
 
 WATCH_SOCKETS = """
