@@ -72,7 +72,7 @@ def pretrain(
     report: Report = lambda *_: None,
     on_epoch: Callable[[EpochResult], None] = lambda _: None,
 ) -> Path:
-    """Pretrain, or go on pretraining, in the folder `run`; returns the path of ``model.keras``.
+    """Pretrain, or go on pretraining, in the folder `run`; returns the path of ``model.keras``. A finished run stays.
 
     Parameters
     ----------
@@ -88,6 +88,8 @@ def pretrain(
     training, held_out = (tuple(row for row in rows if row.split == split) for split in ("train", "val"))
     catalogue = _check_rows(training, held_out)
     claim_folder(run, config, starting_point(findings_digest(rows), init))
+    if (run / MODEL).exists():
+        return run / MODEL
     # Before the training, so that nothing can be missing after it.
     provenance = _provenance(training, config, catalogue, init)
     task = _FindingTask(
