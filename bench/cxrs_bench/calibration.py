@@ -13,6 +13,7 @@ import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 
 from cxrs_bench.metrics import BoolArray, FloatArray, IntArray
+from cxrs_edge.card import Conformal
 
 BINS = 10
 
@@ -103,21 +104,6 @@ def reliability(level2: FloatArray, levels: IntArray, bins: int = BINS) -> tuple
     return tuple(
         Bin(float(level2[part].mean()), float((levels[part] == 2).mean()), len(part)) for part in parts
     )
-
-
-@dataclass(frozen=True)
-class Conformal:
-    """Class-conditional conformal prediction (Vovk, Conditional validity, 2012): a level belongs to the set of
-    possible ones when its probability is at least its threshold; of each level at most `error_rate` fall out.
-    """
-
-    error_rate: float
-    level1: float
-    level2: float
-
-    def possible(self, level2: FloatArray) -> tuple[BoolArray, BoolArray]:
-        """Whether level 1, and whether level 2, is in the set of each image; bool, N and N."""
-        return 1 - level2 >= self.level1, level2 >= self.level2
 
 
 def fit_conformal(level2: FloatArray, levels: IntArray, error_rate: float) -> Conformal:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from cxrs_bench.calibration import (
-    Conformal,
     Platt,
     fit_conformal,
     fit_platt,
@@ -18,6 +17,7 @@ from cxrs_bench.calibration import (
 from cxrs_bench.labelled import LabelledSet
 from cxrs_bench.metrics import BoolArray, FloatArray, IntArray
 from cxrs_bench.severity_predictions import SeverityPrediction
+from cxrs_edge.card import Conformal
 from cxrs_edge.errors import DataError
 
 LOST_TO_LEVEL0 = 0.03
@@ -155,7 +155,7 @@ def outcomes(of: Judged, decision: Decision) -> Outcomes:
     level2 = level2_probability(of.margins, decision.temperature)
     zones = decision.zones.apply(of.zones)
     clear = (zones < decision.level0).all(axis=1)
-    one, two = decision.conformal.possible(level2)
+    one, two = 1 - level2 >= decision.conformal.level1, level2 >= decision.conformal.level2
     likelier2 = level2 >= 0.5
     return Outcomes(
         level2=level2,

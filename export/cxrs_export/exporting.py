@@ -19,7 +19,7 @@ from cxrs_export.keras_file import Provenance
 from cxrs_export.network import OUTPUTS
 from cxrs_export.quantize import quantize_onnx, quantize_tflite
 from cxrs_export.representative import RepresentativeSet
-from cxrs_export.verify import FileCheck, Limits, check_files, keras_level2, keras_others, require_within
+from cxrs_export.verify import FileCheck, Limits, check_files, keras_answers, require_within
 
 if TYPE_CHECKING:
     import keras
@@ -87,8 +87,7 @@ def export_files(
     Raises `VerificationError` when a file misses the limits, `CxrsError` when a converter fails or the folder
     can't be written.
     """
-    expected = keras_level2(model, plan.verification.pixels, plan.labels)
-    others = keras_others(model, plan.verification.pixels)
+    expected, others = keras_answers(model, plan.verification.pixels, plan.labels)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".unverified-", dir=folder) as hidden:

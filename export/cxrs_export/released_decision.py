@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from cxrs_bench.calibration import Conformal, Platt
+from cxrs_bench.calibration import Platt
 from cxrs_bench.out_of_fold import LOST_TO_LEVEL0, Decision
-from cxrs_edge.card import Conformal as CardConformal
-from cxrs_edge.card import DecisionRule
+from cxrs_edge.card import Conformal, DecisionRule
 from cxrs_edge.errors import ModelError
 from cxrs_export.keras_file import Provenance
 from cxrs_export.severity_network import OPACITY
@@ -22,7 +21,7 @@ def with_decision(provenance: Provenance, decision: Mapping[str, Any]) -> Proven
     """The provenance with what ``decision.json`` of a cross-validation holds."""
     rule = DecisionRule(
         level0=decision["level0"],
-        uncertain=CardConformal(**decision["conformal"]),
+        uncertain=Conformal(**decision["conformal"]),
         fitted=f"on out-of-fold predictions; at most {100 * LOST_TO_LEVEL0:g} % of levels 1 and 2 are called 0",
     )
     return replace(
@@ -50,6 +49,4 @@ def fixed_decision(provenance: Provenance) -> Decision:
     rule = provenance.decision
     if rule is None or rule.level0 is None or rule.uncertain is None:
         raise ModelError("the model: holds no decision rule; expected one released with its cross-validation")
-    u = rule.uncertain
-    conformal = Conformal(u.error_rate, u.level1, u.level2)
-    return Decision(provenance.temperature, Platt(1.0, 0.0), rule.level0, conformal)
+    return Decision(provenance.temperature, Platt(1.0, 0.0), rule.level0, rule.uncertain)

@@ -91,20 +91,16 @@ class FileCheck:
         return asdict(self)
 
 
-def keras_level2(
+def keras_answers(
     model: keras.Model, pixels: Sequence[Pixels], labels: tuple[str, ...] = LABELS
-) -> NDArray[np.float64]:
-    """Probability of level 2 of each image, N, by the Keras model whose columns are `labels`."""
-    column = labels.index("level2")
-    rows = [infer(model, p)["probabilities"][0, column] for p in pixels]
-    return np.array(rows, np.float64)
+) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
+    """What the Keras model, whose columns are `labels`, says of each image.
 
-
-def keras_others(model: keras.Model, pixels: Sequence[Pixels]) -> dict[str, NDArray[np.float64]]:
-    """What it says beside the probabilities, by output; each N x the output's shape."""
+    Returns the probability of level 2, N, and by name every other output, each N x its shape.
+    """
     answers = [infer(model, p) for p in pixels]
-    names = [name for name in answers[0] if name != "probabilities"]
-    return {name: np.array([answer[name][0] for answer in answers], np.float64) for name in names}
+    named = {name: np.array([answer[name][0] for answer in answers], np.float64) for name in answers[0]}
+    return named.pop("probabilities")[:, labels.index("level2")], named
 
 
 def check_files(
@@ -115,8 +111,8 @@ def check_files(
     others: Mapping[str, NDArray[np.float64]] | None = None,
     report: Callable[[str, int, int], None] = lambda *_: None,
 ) -> list[FileCheck]:
-    """Run every file on each installed engine of its kind; `expected` is from `keras_level2`, `others` from
-    `keras_others`.
+    """Run every file on each installed engine of its kind; `expected` and `others` are from
+    `keras_answers`.
 
     Raises `MissingDependency` when none is installed that runs a file: unverified is not verified.
     """

@@ -6,14 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
-from cxrs_bench.calibration import Conformal, Platt
+from cxrs_bench.calibration import Platt
 from cxrs_bench.labelled import LabelledImage
 from cxrs_bench.out_of_fold import Decision, Judged, cross_fitted, fit_decision, judged, outcomes
 from cxrs_bench.readings import Readings
 from cxrs_bench.severity_figures import Figure, reader_levels, render_figures, severity_figures
 from cxrs_bench.severity_predictions import SeverityPrediction
+from cxrs_edge.card import LABELS, Calibration, Conformal, DecisionRule, ModelCard
 from cxrs_edge.errors import DataError
+from cxrs_edge.grade import grade
+from cxrs_edge.prepare import InputSpec
 
 CLEAR, ONE, THREE = (0,) * 6, (0, 2, 0, 0, 0, 0), (1, 1, 1, 0, 0, 0)
 
@@ -116,6 +121,33 @@ def test_graded_means_that_the_likelier_level_alone_is_possible() -> None:
     assert outcomes(of, rule).certain.tolist() == [True, False, True, False]
     both = Decision(1.0, Platt(1, 0), 0.1, Conformal(0.1, level1=0.3, level2=0.3))
     assert outcomes(of, both).certain.tolist() == [True, False, False, False]
+
+
+@given(
+    level2=st.floats(0.01, 0.99),
+    zones=st.lists(st.floats(0.01, 0.99), min_size=6, max_size=6),
+    thresholds=st.tuples(*[st.floats(0, 1)] * 3),
+    temperature=st.floats(0.5, 2),
+)
+def test_what_is_judged_is_what_the_runtime_says(
+    level2: float, zones: list[float], thresholds: tuple[float, float, float], temperature: float
+) -> None:
+    level0, one, two = thresholds
+    rule = Conformal(0.1, one, two)
+    margin = math.log(level2 / (1 - level2))
+    of = Judged((ROWS[2],), np.array([margin]), np.array([zones]), np.zeros((1, 2)))
+    found = outcomes(of, Decision(temperature, Platt(1, 0), level0, rule))
+    card = ModelCard(
+        "m", "1", "n", "float32", InputSpec(), {"probabilities": "p", "zones": "z"}, LABELS, "l", "u", 1, "",
+        calibration=Calibration(temperature), decision=DecisionRule(level0, rule, "by hand"),
+    )  # fmt: skip
+    said = grade({"probabilities": np.array([[1 - level2, level2]]), "zones": np.array([zones])}, card)
+    # Where a number lies on its threshold but for the last bit, the two may round differently.
+    p, near = found.level2[0], 1e-6
+    on_edge = [p - 0.5, p - two, 1 - p - one, max(zones) - level0]
+    assume(min(map(abs, on_edge)) > near)
+    assert said.probabilities["level2"] == pytest.approx(p)
+    assert (said.level, said.outcome == "graded") == (found.levels[0], found.certain[0])
 
 
 def test_each_fold_is_decided_by_the_others() -> None:

@@ -150,7 +150,9 @@ def test_training_for_levels_starts_from_the_pretrained_backbone(
     assert provenance.training["init_training"] == its_provenance.training
 
 
-def test_a_finished_run_stays_so_that_what_started_from_it_can_go_on(finished: Path, rows: FindingSet) -> None:
+def test_a_finished_run_stays_so_that_what_started_from_it_can_go_on(
+    finished: Path, rows: FindingSet
+) -> None:
     """A run is bound to the bytes of the file that it starts from, and Keras writes the time into its files."""
     before = (finished / "model.keras").read_bytes()
     pretrain(rows, replace(CONFIG, disguise=replace(CONFIG.disguise, border=0.1)), finished)

@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from cxrs_bench.calibration import Conformal, Platt
+from cxrs_bench.calibration import Platt
 from cxrs_bench.out_of_fold import Decision
+from cxrs_edge.card import Conformal
 from cxrs_edge.errors import ModelError
 from cxrs_edge.prepare import InputSpec
 from cxrs_export.keras_file import Provenance, infer
