@@ -5,9 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import TypeVar
 
 from cxrs_bench.progress import Report
@@ -49,14 +51,34 @@ def map_in_processes(
         initializer=signal.signal,
         initargs=(signal.SIGINT, signal.SIG_IGN),
     )
+    with _one_interrupt():
+        try:
+            yield from _counted(pool.map(function, items), len(items), what, report)
+        except BrokenProcessPool as error:
+            raise DataError(
+                f"{what}: a process was killed, maybe for want of memory; use fewer workers"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _one_interrupt() -> Iterator[None]:
+    """Let the first Ctrl-C raise and ignore more: one amid the first one's cancelling would leave a lock behind."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is not signal.default_int_handler:
+        yield
+        return
+
+    def first(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, first)
     try:
-        yield from _counted(pool.map(function, items), len(items), what, report)
-    except BrokenProcessPool as error:
-        raise DataError(
-            f"{what}: a process was killed, maybe for want of memory; use fewer workers"
-        ) from error
+        yield
     finally:
-        pool.shutdown(cancel_futures=True)
+        signal.signal(signal.SIGINT, before)
 
 
 def _counted(results: Iterator[R], total: int, what: str, report: Report) -> Iterator[R]:
