@@ -15,6 +15,7 @@ from cxrs_edge.files import write_atomically
 from cxrs_edge.model_file import Kind, with_card
 from cxrs_edge.version import __version__
 from cxrs_export.convert import to_onnx, to_tflite
+from cxrs_export.int8_weights import int8_weights
 from cxrs_export.keras_file import Provenance
 from cxrs_export.network import OUTPUTS
 from cxrs_export.quantize import quantize_onnx, quantize_tflite
@@ -30,8 +31,8 @@ INTENDED_USE = (
 )
 LICENCE = "CC BY-NC-SA 4.0 (weights; trained on labels under that licence)"
 QUANTIZATION: Mapping[Kind, str] = {
-    "tflite": "static, weights per channel, head in float32",
-    "onnx": "static QDQ, weights per channel, head in float32",
+    "tflite": "static, equalized, weights per channel and fitted, head in float32",
+    "onnx": "static QDQ, equalized, weights per channel and fitted, head in float32",
 }
 REPORT = "export.json"
 
@@ -112,7 +113,7 @@ def _write_unverified(
 ) -> list[Path]:
     steps = 2 + plan.half + 2 * (plan.calibration is not None)
     paths = []
-    for number, (kind, precision, base) in enumerate(_convert(model, plan), 1):
+    for number, (kind, precision, base) in enumerate(_convert(model, plan, report), 1):
         report(f"converted to {kind} {precision}", number, steps)
         card = _card(model, provenance, plan, precision, QUANTIZATION[kind])
         paths.append(folder / f"{plan.name}-{precision}.{kind}")
@@ -120,18 +121,19 @@ def _write_unverified(
     return paths
 
 
-def _convert(model: keras.Model, plan: ExportPlan) -> Iterator[tuple[Kind, str, bytes]]:
+def _convert(
+    model: keras.Model, plan: ExportPlan, report: Callable[[str, int, int], None]
+) -> Iterator[tuple[Kind, str, bytes]]:
     """The converters' bytes, one file after the other."""
     try:
-        float_tflite = to_tflite(model)
-        yield "tflite", "float32", float_tflite
-        float_onnx = to_onnx(model)
-        yield "onnx", "float32", float_onnx
+        yield "tflite", "float32", to_tflite(model)
+        yield "onnx", "float32", to_onnx(model)
         if plan.half:
             yield "tflite", "float16", to_tflite(model, half=True)
         if plan.calibration is not None:
-            yield "tflite", "int8", quantize_tflite(float_tflite, plan.calibration.pixels)
-            yield "onnx", "int8", quantize_onnx(float_onnx, plan.calibration.pixels)
+            rounded = int8_weights(model, plan.calibration.pixels, report)
+            yield "tflite", "int8", quantize_tflite(to_tflite(rounded), plan.calibration.pixels)
+            yield "onnx", "int8", quantize_onnx(to_onnx(rounded), plan.calibration.pixels)
     except Exception as error:  # Each converter has exception classes of its own, some of no module.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CxrsError(f"{plan.name}: the converter failed: {reason}") from error

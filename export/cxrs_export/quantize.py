@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrs_edge.engines.telemetry import without_telemetry
+from cxrs_export.ranges import Range, tie, typical_ranges
 
 if TYPE_CHECKING:
     import onnx
@@ -62,14 +63,45 @@ def quantize_tflite(float_tflite: bytes, representative: Sequence[Pixels]) -> by
         path.write_bytes(float_tflite)
         quantize = quantizer.Quantizer(str(path))
         quantize.load_quantization_recipe(recipe.get_quantization_recipe())
-        ranges = None
-        # One image a call: given all at once, it would hold every image as float32.
-        for pixels in representative:
-            ranges = quantize.calibrate(
-                {"serving_default": [{"image": pixels.astype(np.float32)}]},
-                previous_calibration_result=ranges,
-            )
-        return bytes(quantize.quantize(ranges, enable_progress_report=False).quantized_model)
+        seen = [
+            quantize.calibrate({"serving_default": [{"image": pixels.astype(np.float32)}]})
+            for pixels in representative
+        ]
+        ranges = typical_ranges(
+            {name: (float(found["min"].item()), float(found["max"].item())) for name, found in image.items()}
+            for image in seen
+        )
+        tied = tie(ranges, _tflite_additions(float_tflite))
+        result = {
+            name: {
+                "min": np.full_like(found["min"], tied[name][0]),
+                "max": np.full_like(found["max"], tied[name][1]),
+            }
+            for name, found in seen[0].items()
+        }
+        return bytes(quantize.quantize(result, enable_progress_report=False).quantized_model)
+
+
+def _tflite_additions(model: bytes) -> Iterator[list[str]]:
+    """Names of the operands and the sum of every addition of two feature maps."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    graph = schema.ModelT.InitFromPackedBuf(model, 0)
+    for subgraph in graph.subgraphs:
+        for operator in subgraph.operators:
+            code = graph.operatorCodes[operator.opcodeIndex].builtinCode
+            tensors = [subgraph.tensors[index] for index in [*operator.inputs, *operator.outputs]]
+            constant = any(graph.buffers[tensor.buffer].data is not None for tensor in tensors)
+            if code == schema.BuiltinOperator.ADD and not constant:
+                yield [tensor.name.decode() for tensor in tensors]
+
+
+def _onnx_additions(graph: onnx.GraphProto) -> Iterator[list[str]]:
+    """The same of an ONNX graph."""
+    constants = {tensor.name for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Add" and not constants.intersection(node.input):
+            yield [*node.input, *node.output]
 
 
 def quantize_onnx(float_onnx: bytes, representative: Sequence[Pixels]) -> bytes:
@@ -88,20 +120,47 @@ def quantize_onnx(float_onnx: bytes, representative: Sequence[Pixels]) -> bytes:
         source.write_bytes(float_onnx)
         # Folds the scaling and the batch norms that the converter left beside depthwise convolutions.
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+        graph = onnx.load(prepared).graph
+        ranges = tie(typical_ranges(_onnx_ranges(prepared, representative)), _onnx_additions(graph))
         quantize_static(
             str(prepared),
             str(target),
-            _Feed(representative),
+            _Feed(representative[:1]),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             op_types_to_quantize=QUANTIZED_OPERATORS,
-            nodes_to_exclude=_head_nodes(onnx.load(prepared).graph),
-            # Plain minima and maxima let one odd image stretch every range (ADR 0004).
-            extra_options={"CalibMovingAverage": True},
+            nodes_to_exclude=_head_nodes(graph),
+            extra_options={
+                "TensorQuantOverrides": {
+                    name: [{"rmin": np.float32(low), "rmax": np.float32(high)}]
+                    for name, (low, high) in ranges.items()
+                }
+            },
         )
         return target.read_bytes()
+
+
+def _onnx_ranges(path: Path, representative: Sequence[Pixels]) -> Iterator[dict[str, Range]]:
+    """Smallest and largest value of each tensor, image by image."""
+    from onnxruntime.quantization import CalibrationMethod
+    from onnxruntime.quantization.calibrate import create_calibrator
+
+    with tempfile.TemporaryDirectory() as folder:
+        calibrator = create_calibrator(
+            path,
+            QUANTIZED_OPERATORS,
+            augmented_model_path=str(Path(folder) / "a.onnx"),
+            calibrate_method=CalibrationMethod.MinMax,
+        )
+        for pixels in representative:
+            calibrator.calibrate_tensors_range = None
+            calibrator.collect_data(_Feed([pixels]))
+            yield {
+                name: (float(np.min(data.range_value[0])), float(np.max(data.range_value[1])))
+                for name, data in calibrator.compute_data().data.items()
+            }
 
 
 def _head_nodes(graph: onnx.GraphProto) -> list[str]:
