@@ -8,6 +8,7 @@ import numpy as np
 
 from cxrs_edge.engines import Outputs
 from cxrs_edge.engines.contract import Shape, check_graph, check_pixels, engine_errors
+from cxrs_edge.engines.preference import has_vnni
 from cxrs_edge.engines.telemetry import without_telemetry
 from cxrs_edge.errors import ModelError
 from cxrs_edge.extras import import_extra
@@ -69,8 +70,10 @@ def session_options(runtime: Any, threads: int) -> Any:
     # The network is one chain of layers: there is nothing to run side by side.
     options.inter_op_num_threads = 1
     options.log_severity_level = FATAL
-    # Without VNNI, x86 kernels add two products in 16 bits and saturate (docs/adr/0005): no wrong sums for speed.
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    if not has_vnni():
+        # x86 kernels then add two products in 16 bits and saturate (docs/adr/0005): no wrong sums for speed. With VNNI
+        # sums are exact, and this would take the whole network through slower kernels.
+        options.add_session_config_entry("session.x64quantprecision", "1")
     return options
 
 

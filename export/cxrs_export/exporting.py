@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from cxrs_export.keras_file import Provenance
 from cxrs_export.network import OUTPUTS
 from cxrs_export.quantize import quantize_onnx, quantize_tflite
 from cxrs_export.representative import RepresentativeSet
+from cxrs_export.rewrites import for_inference
 from cxrs_export.verify import FileCheck, Limits, check_files, keras_answers, require_within
 
 if TYPE_CHECKING:
@@ -82,17 +83,21 @@ def export_files(
     report: Callable[[str, int, int], None] = lambda *_: None,
     on_checks: Callable[[list[FileCheck]], None] = lambda _: None,
 ) -> list[FileCheck]:
-    """Convert, quantize, verify and write; all files get their final names, or none does.
+    """Rewrite, convert, quantize, verify and write; all files get their final names, or none does.
 
+    Files take one channel where the network takes three equal ones (`cxrs_export.rewrites`); they are compared with
+    `model` as it is.
     `on_checks` is told what was measured before it is judged.
     Raises `VerificationError` when a file misses the limits, `CxrsError` when a converter fails or the folder
     can't be written.
     """
     expected, others = keras_answers(model, plan.verification.pixels, plan.labels)
+    fast = for_inference(model)
+    provenance, plan = _with_channels(provenance, plan, fast.input_shape[-1])
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".unverified-", dir=folder) as hidden:
-            paths = _write_unverified(model, provenance, plan, Path(hidden), report)
+            paths = _write_unverified(model, fast, provenance, plan, Path(hidden), report)
             checks = check_files(paths, expected, plan.verification.pixels, others=others, report=report)
             on_checks(checks)
             require_within(checks, plan.limits)
@@ -104,8 +109,18 @@ def export_files(
     return checks
 
 
+def _with_channels(provenance: Provenance, plan: ExportPlan, channels: int) -> tuple[Provenance, ExportPlan]:
+    """The same for files that take so many of the image's equal channels."""
+    calibration = None if plan.calibration is None else plan.calibration.with_channels(channels)
+    return (
+        replace(provenance, input=replace(provenance.input, channels=channels)),
+        replace(plan, verification=plan.verification.with_channels(channels), calibration=calibration),
+    )
+
+
 def _write_unverified(
     model: keras.Model,
+    fast: keras.Model,
     provenance: Provenance,
     plan: ExportPlan,
     folder: Path,
@@ -113,7 +128,7 @@ def _write_unverified(
 ) -> list[Path]:
     steps = 2 + plan.half + 2 * (plan.calibration is not None)
     paths = []
-    for number, (kind, precision, base) in enumerate(_convert(model, plan, report), 1):
+    for number, (kind, precision, base) in enumerate(_convert(model, fast, plan, report), 1):
         report(f"converted to {kind} {precision}", number, steps)
         card = _card(model, provenance, plan, precision, QUANTIZATION[kind])
         paths.append(folder / f"{plan.name}-{precision}.{kind}")
@@ -122,16 +137,16 @@ def _write_unverified(
 
 
 def _convert(
-    model: keras.Model, plan: ExportPlan, report: Callable[[str, int, int], None]
+    model: keras.Model, fast: keras.Model, plan: ExportPlan, report: Callable[[str, int, int], None]
 ) -> Iterator[tuple[Kind, str, bytes]]:
     """The converters' bytes, one file after the other."""
     try:
-        yield "tflite", "float32", to_tflite(model)
-        yield "onnx", "float32", to_onnx(model)
+        yield "tflite", "float32", to_tflite(fast)
+        yield "onnx", "float32", to_onnx(fast)
         if plan.half:
-            yield "tflite", "float16", to_tflite(model, half=True)
+            yield "tflite", "float16", to_tflite(fast, half=True)
         if plan.calibration is not None:
-            rounded = int8_weights(model, plan.calibration.pixels, report)
+            rounded = for_inference(int8_weights(model, plan.calibration.pixels, report))
             yield "tflite", "int8", quantize_tflite(to_tflite(rounded), plan.calibration.pixels)
             yield "onnx", "int8", quantize_onnx(to_onnx(rounded), plan.calibration.pixels)
     except Exception as error:  # Each converter has exception classes of its own, some of no module.

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from cxrs_export.equalize import equalize
 from cxrs_export.rounding import round_kernels
 
 if TYPE_CHECKING:
     import keras
-    import numpy as np
     from numpy.typing import NDArray
 
 ROUNDED_ON = 24
@@ -24,8 +25,8 @@ def int8_weights(
 ) -> keras.Model:
     """Copy `model`, equalize its channels, round its kernels and correct the means (docs/quantization.md).
 
-    `representative` are uint8, 1 x H x W x C. The copy is for the int8 quantizers alone. A model that isn't made of
-    Keras convolutions, such as an imported graph, is returned as it is.
+    `representative` are uint8, 1 x H x W x C, or x 1 for a model that takes equal channels. The copy is for the int8
+    quantizers alone. A model that isn't made of Keras convolutions, such as an imported graph, is returned as it is.
     """
     import keras
 
@@ -33,6 +34,8 @@ def int8_weights(
         return model
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
-    equalize(copy, representative)
-    round_kernels(copy, representative[:ROUNDED_ON], report)
+    shape = (1, *model.input_shape[1:])
+    images = [np.broadcast_to(pixels, shape) for pixels in representative]
+    equalize(copy, images)
+    round_kernels(copy, images[:ROUNDED_ON], report)
     return copy

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,10 @@ class RepresentativeSet:
     ids: tuple[str, ...]
     pixels: tuple[Pixels, ...]
     source: str
+
+    def with_channels(self, channels: int) -> RepresentativeSet:
+        """The same images with the first so many of their equal channels."""
+        return replace(self, pixels=tuple(pixels[..., :channels] for pixels in self.pixels))
 
 
 def phantom_set(spec: InputSpec, count: int, *, seed: int = 0) -> RepresentativeSet:

@@ -94,7 +94,7 @@ def test_card_is_complete(
     card = file.card
     data = path.read_bytes()
     assert (card.name, card.version, card.labels) == ("small", __version__, ("level1", "level2"))
-    assert card.input == InputSpec(size=SIZE, channels=3, crop_top=0.1, resize="bilinear")
+    assert card.input == InputSpec(size=SIZE, channels=1, crop_top=0.1, resize="bilinear")
     assert list(card.outputs) == ["probabilities"]
     assert card.calibration == Calibration(1.7, "fold 0")
     assert card.training == PROVENANCE.training
