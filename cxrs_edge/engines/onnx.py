@@ -71,8 +71,8 @@ def session_options(runtime: Any, threads: int) -> Any:
     options.inter_op_num_threads = 1
     options.log_severity_level = FATAL
     if not has_vnni():
-        # x86 kernels then add two products in 16 bits and saturate (docs/adr/0005): no wrong sums for speed. With VNNI
-        # sums are exact, and this would take the whole network through slower kernels.
+        # x86 kernels then add two products in 16 bits and saturate (docs/adr/0005): no wrong sums for speed.
+        # With VNNI sums are exact, and this would take all convolutions through slower kernels.
         options.add_session_config_entry("session.x64quantprecision", "1")
     return options
 

@@ -1,9 +1,9 @@
 """A trained network -> the same function, faster: what every exported file is made of (docs/performance.md).
 
-A chest X-ray is gray, so the three channels that networks of photographs take are equal, and a 7 x 7 stem with stride 2
-reads each pixel three times. Integer kernels moreover fill the channels of each tap up to 4 or 8: one costs as much as
-three. Here the stem takes one channel, in blocks of 2 x 2 pixels that stand as four channels: 16 taps of 4 channels in
-place of 49 of 3. The scaling to 0..1 goes into its kernel.
+A chest X-ray is gray, so the three channels that networks of photographs take are equal, and a 7 x 7 stem with
+stride 2 reads each pixel three times. Integer kernels moreover fill the channels of each tap up to 4 or 8: one costs
+as much as three. Here the stem takes one channel, in blocks of 2 x 2 pixels that stand as four channels: 16 taps of 4
+channels in place of 49 of 3. The scaling to 0..1 goes into its kernel.
 """
 
 from __future__ import annotations

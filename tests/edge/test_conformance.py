@@ -325,8 +325,9 @@ def busy_ns():
     return {task.name: int((task / "schedstat").read_text().split()[0]) for task in tasks}
 
 model, name, package, threads = sys.argv[1:]
-engine = open_package(read_model_file(model), choose_engine(name), package, int(threads))
-pixels = np.zeros((1, 480, 480, 3), np.uint8)
+file = read_model_file(model)
+engine = open_package(file, choose_engine(name), package, int(threads))
+pixels = np.zeros((1, 480, 480, file.card.input.channels), np.uint8)
 engine.infer(pixels)
 before = busy_ns()
 for _ in range(10):
@@ -361,7 +362,7 @@ from cxrs_edge.engines.registry import choose_engine, open_package
 from cxrs_edge.model_file import read_model_file
 
 model, name, package = sys.argv[1:]
-pixels = np.zeros((1, 480, 480, 3), np.uint8)
+pixels = np.zeros((1, 480, 480, read_model_file(model).card.input.channels), np.uint8)
 resident = []
 for _ in range(10):
     engine = open_package(read_model_file(model), choose_engine(name), package, 1)
@@ -403,8 +404,9 @@ sys.addaudithook(refuse)
 import numpy as np
 from cxrs_edge.engines.registry import choose_engine, open_package
 from cxrs_edge.model_file import read_model_file
-engine = open_package(read_model_file(model), choose_engine(name), package, 1)
-engine.infer(np.zeros((1, 480, 480, 3), np.uint8))
+file = read_model_file(model)
+engine = open_package(file, choose_engine(name), package, 1)
+engine.infer(np.zeros((1, 480, 480, file.card.input.channels), np.uint8))
 """
 
 

@@ -9,7 +9,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
-from cxrs_edge.engines import registry
+from cxrs_edge.engines import onnx, registry
 from cxrs_edge.engines.preference import by_preference, has_vnni
 from cxrs_edge.engines.registry import available_engines, choose_engine, open_engine
 from cxrs_edge.engines.telemetry import without_telemetry
@@ -50,6 +50,18 @@ def test_quantize_follows_scale_and_zero_point():
 def test_dequantize_follows_scale_and_zero_point():
     details = {"dtype": np.int8, "quantization": (0.5, -10)}
     assert dequantize(np.array([-128, -10, 127], np.int8), details).tolist() == [-59.0, 0.0, 68.5]
+
+
+@pytest.mark.parametrize("vnni", [True, False])
+def test_onnxruntime_takes_exact_kernels_only_where_the_fast_ones_saturate(monkeypatch, vnni):
+    runtime = pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(onnx, "has_vnni", lambda: vnni)
+    options = onnx.session_options(runtime, threads=1)
+    if vnni:
+        with pytest.raises(RuntimeError):
+            options.get_session_config_entry("session.x64quantprecision")
+    else:
+        assert options.get_session_config_entry("session.x64quantprecision") == "1"
 
 
 @pytest.mark.parametrize("threads", [0, -1, MAX_THREADS + 1, 1.5, True, "2"])
