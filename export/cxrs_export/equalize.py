@@ -58,6 +58,8 @@ def channel_ranges(
     model: keras.Model, tensors: Sequence[Any], images: Iterable[NDArray[np.uint8]]
 ) -> Mapping[int, Floats]:
     """By tensor's id, `TYPICAL` of the images' largest values of each channel, C."""
+    if not tensors:
+        return {}
     largest = [np.concatenate(values) for values in extremes(model, tensors, images)]
     bounds = np.cumsum([tensor.shape[-1] for tensor in tensors])[:-1]
     typical = np.quantile(np.array(largest), TYPICAL, axis=0).astype(np.float32)
@@ -70,10 +72,11 @@ def extremes(
     """Image by image, the largest value of each channel of each tensor: arrays of C."""
     import keras
 
-    probe = keras.Model(model.input, list(tensors))
+    if not tensors:
+        return
+    probe = keras.Model(model.input, [keras.ops.amax(tensor, axis=(1, 2)) for tensor in tensors])
     for image in images:
-        values = probe(image.astype(np.float32), training=False)
-        yield [np.asarray(value).max(axis=(0, 1, 2)) for value in flat(values)]
+        yield [values[0] for values in flat(probe.predict_on_batch(image.astype(np.float32)))]
 
 
 def scalable_groups(model: keras.Model) -> Iterator[Group]:

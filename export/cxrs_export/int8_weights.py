@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import keras
     from numpy.typing import NDArray
 
-ROUNDED_ON = 24
+ROUNDED_ON = 16
 """Images that kernels are rounded on; all their feature maps are held, some gigabytes at 480 pixels."""
 
 

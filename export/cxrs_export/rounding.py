@@ -28,6 +28,8 @@ MAP_STEPS = 255
 BATCH = 4
 SAMPLES = 12_000
 """Places whose inputs a kernel is fitted to."""
+MOST_TAPS = 2500
+"""Of a kernel that is fitted, not rounded to the nearest step: the work grows with their cube."""
 DAMPING = 0.01
 """Of the mean square of the inputs, added to each one's: keeps the fit solvable."""
 CORRECTIONS = 4
@@ -50,6 +52,7 @@ def round_kernels(
     layers = keras.layers
     ranges = _map_ranges(model, images)
     batch = np.concatenate(images).astype(np.float32)
+    channels = int(model.input_shape[-1])
     exact, rounded = ({id(model.inputs[0]): batch} for _ in range(2))
     last = max(
         n for n, layer in enumerate(model.layers) if isinstance(layer, layers.Conv2D) or _has_range(layer)
@@ -61,7 +64,7 @@ def round_kernels(
         inputs, output = [id(tensor) for tensor in flat(layer.input)], id(layer.output)
         wanted = _apply(layer, [exact[key] for key in inputs])
         if isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D):
-            _round_kernel(layer, rounded[inputs[0]])
+            _round_kernel(layer, rounded[inputs[0]], equal=flat(layer.input)[0].shape[-1] == channels)
         found = _apply(layer, [rounded[key] for key in inputs])
         if isinstance(layer, layers.BatchNormalization) and output in before_relu:
             found = _correct(layer, wanted, found)
@@ -113,20 +116,40 @@ def _round_map(values: Floats, largest: float) -> Floats:
     return rounded
 
 
-def _round_kernel(layer: Any, inputs: Floats) -> None:
+def _round_kernel(layer: Any, inputs: Floats, *, equal: bool) -> None:
+    """Round a convolution's kernel; `equal` says that its input channels are: then only their taps' sums matter."""
     import keras
 
     kernel = np.asarray(layer.kernel)
     if isinstance(layer, keras.layers.DepthwiseConv2D):
-        rounded = _nearest(kernel, axis=2)
-    elif kernel.shape[:2] == (1, 1):
-        down, across = layer.strides
-        seen = inputs[:, ::down, ::across].reshape(-1, inputs.shape[-1])
-        chosen = np.random.default_rng(0).permutation(len(seen))[:SAMPLES]
-        rounded = fit_kernel(kernel[0, 0], seen[chosen])[None, None]
+        layer.kernel.assign(_nearest(kernel, axis=2))
+        return
+    channels = kernel.shape[2]
+    if equal:
+        kernel, inputs = kernel.sum(axis=2, keepdims=True), inputs[..., :1]
+    if kernel[..., 0].size > MOST_TAPS:
+        rounded = _nearest(kernel, axis=3)
     else:
-        return  # the stem: its kernel gets another form in exported files (cxrs_export.rewrites) and is rounded there
-    layer.kernel.assign(rounded)
+        rounded = fit_kernel(kernel.reshape(-1, kernel.shape[3]), _patches(layer, inputs)).reshape(
+            kernel.shape
+        )
+    layer.kernel.assign(np.repeat(rounded / channels, channels, axis=2) if equal else rounded)
+
+
+def _patches(layer: Any, inputs: Floats) -> Floats:
+    """What `layer`'s kernel is multiplied with at `SAMPLES` places, N x taps, alike often in every image."""
+    import keras
+
+    rng = np.random.default_rng(0)
+    each = -(-SAMPLES // len(inputs))
+    chosen = []
+    for image in inputs:
+        taken = keras.ops.image.extract_patches(
+            image[np.newaxis], layer.kernel_size, strides=layer.strides[0], padding=layer.padding
+        )
+        rows = np.asarray(taken).reshape(-1, taken.shape[-1])
+        chosen.append(rows[rng.permutation(len(rows))[:each]])
+    return np.concatenate(chosen)
 
 
 def _nearest(kernel: Floats, axis: int) -> Floats:
