@@ -92,6 +92,15 @@ def test_a_folders_dicom_files_are_found_whatever_they_are_called(
     assert result.exit_code == 0
 
 
+def test_show_into_a_folder_that_is_not_there_says_what_to_do(xray: bytes, tmp_path: Path) -> None:
+    (tmp_path / "scan.dcm").write_bytes(xray)
+    target = tmp_path / "none" / "seen.png"
+    result = run("show", tmp_path / "scan.dcm", "-o", target)
+    assert result.exit_code == 1
+    expected = "expected a file in a folder that exists and may be written to; name another --output"
+    assert f"{target}: can't be written: No such file or directory; {expected}" in result.stderr
+
+
 @pytest.mark.parametrize("name", ["cut.dcm", "CUT.DICOM"])
 @pytest.mark.parametrize("damaged", [b"", b"\0" * 500, b"DICM was here"], ids=["empty", "zeros", "text"])
 def test_a_damaged_file_that_is_called_dicom_gets_its_error(
