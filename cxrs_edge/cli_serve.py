@@ -19,7 +19,7 @@ from cxrs_edge.serve.server import serve as serve_until_stopped
 
 SHORTEST_TOKEN = 16
 EXPECTED_TOKEN = (
-    f"expected at least {SHORTEST_TOKEN} characters in the file's first line; run: openssl rand -hex 24 >"
+    f"expected at least {SHORTEST_TOKEN} characters in its first line, such as those of: openssl rand -hex 24"
 )
 
 
@@ -123,10 +123,10 @@ def _token(file: Path | None, host: str) -> str | None:
         lines = file.read_text("ascii").splitlines()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not ASCII"
-        raise InputError(f"{file}: no readable token: {reason}; {EXPECTED_TOKEN} {file}") from error
+        raise InputError(f"{file}: no readable token: {reason}; {EXPECTED_TOKEN}") from error
     token = lines[0].strip() if lines else ""
     if len(token) < SHORTEST_TOKEN:
-        raise InputError(f"{file}: a token of {len(token)} characters; {EXPECTED_TOKEN} {file}")
+        raise InputError(f"{file}: a token of {len(token)} characters; {EXPECTED_TOKEN}")
     return token
 
 

@@ -303,7 +303,7 @@ def test_memory_that_is_not_there_is_no_failure(serve, draw_xray):
         assert answer.headers["retry-after"] == "10"
 
 
-TOKEN = "expected at least 16 characters in the file's first line; run: openssl rand -hex 24 >"
+TOKEN = "expected at least 16 characters in its first line, such as those of: openssl rand -hex 24"
 MAIN = "from cxrs_edge.cli import main; main()"
 
 
@@ -330,8 +330,8 @@ def test_what_can_not_be_served_is_said_in_one_line(served, tmp_path):
         (run_here("--port", served.port), in_use),
         (run_here("--host", "203.0.113.1"), "can't listen: Cannot assign requested address"),
         (run_here("--host", ""), "--host: empty; expected 127.0.0.1 for this computer alone, or 0.0.0.0"),
-        (run_here("--token-file", short), f"a token of 6 characters; {TOKEN} {short}"),
-        (run_here("--token-file", none), f"no readable token: No such file or directory; {TOKEN} {none}"),
+        (run_here("--token-file", short), f"a token of 6 characters; {TOKEN}"),
+        (run_here("--token-file", none), f"no readable token: No such file or directory; {TOKEN}"),
         (run("--port", 0, "--model", none), "none: no such file"),
         (run_here("--certificate", short, "--key", short), "no certificate and its private key (not PEM);"),
         (run_here("--certificate", short, "--key", none), "none: can't be read: No such file or directory;"),
