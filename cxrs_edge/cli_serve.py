@@ -11,11 +11,16 @@ import click
 
 from cxrs_edge.cli_options import description, engine_option, model_option, open_grader, threads_option
 from cxrs_edge.errors import InputError
+from cxrs_edge.serve.addresses import addresses
+from cxrs_edge.serve.certificate import check_certificate
 from cxrs_edge.serve.desk import PLACES
 from cxrs_edge.serve.server import Settings, is_loopback, listen
 from cxrs_edge.serve.server import serve as serve_until_stopped
 
 SHORTEST_TOKEN = 16
+EXPECTED_TOKEN = (
+    f"expected at least {SHORTEST_TOKEN} characters in its first line, such as those of: openssl rand -hex 24"
+)
 
 
 @click.command()
@@ -54,7 +59,7 @@ SHORTEST_TOKEN = 16
     type=click.IntRange(1, 1000),
     default=PLACES,
     show_default=True,
-    help="Requests that may wait; others are told to come again.",
+    help="Files that may wait for the engine; others are told to come again.",
 )
 @model_option
 @engine_option
@@ -88,16 +93,21 @@ def serve(
 
     if (certificate is None) != (key is None):
         raise click.UsageError("--certificate and --key are given together")
+    if certificate and key:
+        check_certificate(certificate, key)
     token = _token(token_file, host)
     sock = listen(host, port)
     limit_memory()
     grader = open_grader(model, engine, threads)
     _report(description(grader))
     _report(RESEARCH_USE)
-    address = f"{'https' if certificate else 'http'}://{_shown_host(host)}:{sock.getsockname()[1]}/"
     # A token of a file is known to who needs it, and stays out of logs.
     link = f"#token={token}" if token and token_file is None else ""
-    _report(f"Open {address}{link} (Ctrl-C stops)")
+    scheme, port = "https" if certificate else "http", sock.getsockname()[1]
+    first, *others = [f"{scheme}://{shown}:{port}/{link}" for shown in addresses(host)]
+    _report(f"Open {first} (Ctrl-C stops)")
+    for other in others:
+        _report(f"  or {other}")
     if not is_loopback(host) and not certificate:
         _report("Not encrypted: who listens on the network sees X-rays and token; see --certificate")
     names = (*_own_names(host), *allow_host)
@@ -112,22 +122,17 @@ def _token(file: Path | None, host: str) -> str | None:
     try:
         lines = file.read_text("ascii").splitlines()
     except (OSError, ValueError) as error:
-        raise InputError(f"{file}: no readable token: {getattr(error, 'strerror', None) or error}") from error
+        reason = getattr(error, "strerror", None) or "not ASCII"
+        raise InputError(f"{file}: no readable token: {reason}; {EXPECTED_TOKEN}") from error
     token = lines[0].strip() if lines else ""
     if len(token) < SHORTEST_TOKEN:
-        raise InputError(f"{file}: a token of {len(token)} characters; expected at least {SHORTEST_TOKEN}")
+        raise InputError(f"{file}: a token of {len(token)} characters; {EXPECTED_TOKEN}")
     return token
 
 
 def _own_names(host: str) -> tuple[str, ...]:
     name = socket.gethostname()
     return ("localhost",) if is_loopback(host) else ("localhost", host, name, f"{name}.local")
-
-
-def _shown_host(host: str) -> str:
-    if host in ("0.0.0.0", "::"):
-        return socket.gethostname()
-    return f"[{host}]" if ":" in host else host
 
 
 def _report(line: str) -> None:

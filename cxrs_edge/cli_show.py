@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+WRITABLE = "expected a file in a folder that exists and may be written to; name another --output"
+
 
 @click.command()
 @click.argument("image", type=click.Path())
@@ -47,5 +49,5 @@ def show(image: str, output: Path, model: str | None) -> None:
     try:
         write_atomically(output, png)
     except OSError as error:
-        raise InputError(f"{output}: can't be written: {error.strerror}") from error
+        raise InputError(f"{output}: can't be written: {error.strerror}; {WRITABLE}") from error
     click.echo("\n".join(describe(xray, card)))

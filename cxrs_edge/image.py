@@ -106,7 +106,7 @@ def begins_as_image(head: bytes) -> bool:
 def check_bytes(data: bytes, *, name: str) -> None:
     """Refuse what is empty or larger than any X-ray; raises `ImageError`."""
     if not data:
-        raise ImageError(f"{name}: empty file; expected a PNG, JPEG, TIFF, BMP or DICOM image")
+        raise ImageError(f"{name}: empty file; expected a PNG, JPEG, TIFF, BMP or DICOM image; copy it again")
     if len(data) > MAX_BYTES:
         raise ImageError(
             f"{name}: larger than {MAX_BYTES // 1_000_000} MB; expected one X-ray; export it smaller"
@@ -232,4 +232,4 @@ def _what_it_is(data: bytes, name: str) -> str:
     if data[344:348] in (b"n+1\0", b"ni1\0"):
         return f"{name}: a NIfTI file; {expected}; export one slice as a 16 bit PNG"
     what = next((what for magic, what in MAGIC.items() if data.startswith(magic)), "not an image")
-    return f"{name}: {what}; {expected}"
+    return f"{name}: {what}; {expected}; export it as one of these"

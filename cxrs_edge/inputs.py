@@ -11,13 +11,16 @@ from cxrs_edge.errors import InputError
 from cxrs_edge.grade import Failure
 from cxrs_edge.image import SUFFIXES, begins_as_image
 
+NAMES = (*SUFFIXES, ".dcm", ".dicom")
+"""Files so named get an answer, whatever is in them."""
+
 
 def find_images(paths: Iterable[str]) -> Iterator[str | Failure]:
     """Files as they are given, folders as the images in and below them.
 
-    In a folder: names with an image's suffix, and files of any name that begin as an image does, sorted, then those
-    of its subfolders, sorted. Hidden files and folders and DICOMDIRs are left out, and links to folders are not
-    followed (they may lead back). A folder without an image, or one that can't be read, is a `Failure`.
+    In a folder: names with an image's or DICOM's suffix, and files of any name that begin as an image does, sorted,
+    then those of its subfolders, sorted. Hidden files and folders and DICOMDIRs are left out, and links to folders
+    are not followed (they may lead back). A folder without an image, or one that can't be read, is a `Failure`.
     """
     for path in paths:
         # pathlib's raises where a name is too long.
@@ -45,7 +48,7 @@ def _images_below(folder: str) -> Iterator[str | Failure]:
 
 def _is_image(path: Path) -> bool:
     """By its name, or by its first bytes: DICOM files are often named by a number or a UID."""
-    if path.name.lower().endswith(SUFFIXES):
+    if path.name.lower().endswith(NAMES):
         return True
     # The index of a CD or USB stick is a DICOM file too. Opening a FIFO would wait for its writer.
     if path.name.upper() == "DICOMDIR" or not path.is_file():
@@ -64,7 +67,5 @@ def _failure(source: str, message: str) -> Failure:
 
 def _suffixes() -> str:
     return (
-        "files named "
-        + ", ".join(f"*{suffix}" for suffix in SUFFIXES)
-        + ", or files that begin as one of these or DICOM"
+        "files named " + ", ".join(f"*{suffix}" for suffix in NAMES) + ", or files that begin as one of these"
     )

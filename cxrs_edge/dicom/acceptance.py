@@ -41,7 +41,9 @@ FRONTAL_CODES = ("R-10202", "399033003", "R-10206", "399348003", "R-10214", "R-4
 LATERAL_CODES = ("R-102CD", "399067008", "R-10236", "399173006", "R-10232", "399198007", "G-A145", "30730003")
 """Of PS3.16, context group 4010, in SNOMED RT and SNOMED CT."""
 SNOMED = ("SRT", "SCT", "SNM3", "99SDM")
-GRADED_VIEWS = "the network grades frontal views (PA, AP)"
+GRADED_VIEWS = "the network grades frontal views (PA, AP); send that picture, or correct what the file states"
+GRADED_PART = "the network grades the CHEST; send a chest X-ray, or correct what the file states"
+EXPECTED_MODALITY = "expected CR or DX; send the X-ray itself, or correct what the file states"
 ADULT = 18
 DAYS_IN = {"D": 1, "W": 7, "M": 30.4, "Y": 365.25}
 
@@ -68,12 +70,12 @@ def _check_class(dataset: Dataset) -> None:
     if sop_class == uid.DigitalXRayImageStorageForProcessing:
         raise Refusal(f"{kind}: raw detector data; export it for presentation")
     if sop_class and sop_class not in SOP_CLASSES:
-        raise Refusal(f"{kind}; expected a CR or DX image")
+        raise Refusal(f"{kind}; expected a CR or DX image; send the X-ray itself")
     if "PixelData" not in dataset:
         raise Refusal("no pixel data; expected a CR or DX image; copy the whole file again")
     modality = word(dataset, "Modality")
     if modality not in MODALITIES:
-        raise Refusal(f"Modality {shown(modality) if modality else 'is not stated'}; expected CR or DX")
+        raise Refusal(f"Modality {shown(modality) if modality else 'is not stated'}; {EXPECTED_MODALITY}")
 
 
 def _check_intent(dataset: Dataset) -> None:
@@ -83,7 +85,7 @@ def _check_intent(dataset: Dataset) -> None:
         )
     frames = integer(dataset, "NumberOfFrames", default=1)
     if frames != 1:
-        raise Refusal(f"{frames} frames; expected one X-ray in a file")
+        raise Refusal(f"{frames} frames; expected one X-ray in a file; export one frame")
 
 
 def _check_body_part(dataset: Dataset) -> tuple[str, ...]:
@@ -91,13 +93,13 @@ def _check_body_part(dataset: Dataset) -> tuple[str, ...]:
     if part:
         if any(chest in re.split(r"[^A-Z]+", part) for chest in CHEST):
             return ()
-        raise Refusal(f"body part {shown(part)} (BodyPartExamined); the network grades the CHEST")
+        raise Refusal(f"body part {shown(part)} (BodyPartExamined); {GRADED_PART}")
     region, _scheme = _code(dataset, "AnatomicRegionSequence")
     if not region:
         return ("the file does not state the body part",)
     if region in CHEST_CODES:
         return ()
-    raise Refusal("another body part (AnatomicRegionSequence); the network grades the chest")
+    raise Refusal(f"another body part (AnatomicRegionSequence); {GRADED_PART}")
 
 
 def _check_view(dataset: Dataset) -> tuple[str, ...]:

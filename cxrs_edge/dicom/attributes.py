@@ -83,7 +83,9 @@ def first_item(dataset: Dataset, keyword: str) -> Dataset | None:
         return None
     raw: Any = dataset.get_item(keyword)
     if isinstance(raw.value, bytes) and len(raw.value) > _MAX_SEQUENCE_BYTES:
-        raise Refusal(f"{keyword} of {len(raw.value)} bytes; expected at most {_MAX_SEQUENCE_BYTES}")
+        raise Refusal(
+            f"{keyword} of {len(raw.value)} bytes; expected at most {_MAX_SEQUENCE_BYTES}; export it again"
+        )
     sequence = dataset[keyword].value
     return sequence[0] if sequence else None
 

@@ -73,13 +73,17 @@ def check_pixel_format(dataset: FileDataset) -> PixelFormat:
     samples = integer(dataset, "SamplesPerPixel", default=1)
     if photometric not in ("MONOCHROME1", "MONOCHROME2") or samples != 1:
         kind = shown(photometric) if photometric else "no Photometric Interpretation"
-        raise Refusal(f"{kind}, {samples} samples a pixel; expected MONOCHROME1 or MONOCHROME2 with one")
+        raise Refusal(
+            f"{kind}, {samples} samples a pixel; expected MONOCHROME1 or 2 with one; export it in gray"
+        )
     rows, columns = integer(dataset, "Rows"), integer(dataset, "Columns")
     _check_size(rows, columns)
     allocated, bits = integer(dataset, "BitsAllocated"), integer(dataset, "BitsStored")
     high = integer(dataset, "HighBit", default=bits - 1)
     if allocated not in (8, 16) or not 8 <= bits <= allocated or not bits <= high + 1 <= allocated:
-        raise Refusal(f"{bits} bits stored in {allocated} below bit {high}; expected 8 to 16 bits in 8 or 16")
+        raise Refusal(
+            f"{bits} bits stored in {allocated} below bit {high}; expected 8 to 16 bits in 8 or 16; export it so"
+        )
     syntax = _transfer_syntax(dataset)
     if syntax not in NATIVE and syntax not in CODECS:
         kind = uid_name(syntax) or "an unknown transfer syntax"
@@ -109,7 +113,7 @@ def _check_size(rows: int, columns: int) -> None:
     if rows * columns > MAX_PIXELS:
         raise Refusal(f"{size}; expected at most {MAX_PIXELS // 1_000_000} megapixels; export it smaller")
     if min(rows, columns) < MIN_SIDE:
-        raise Refusal(f"{size}; expected at least {MIN_SIDE} a side")
+        raise Refusal(f"{size}; expected at least {MIN_SIDE} a side; export it in full size")
 
 
 def _transfer_syntax(dataset: FileDataset) -> str:
@@ -152,7 +156,9 @@ def _decompress(frame: bytes, pixel_format: PixelFormat) -> Stored:
     except (RuntimeError, ValueError) as error:  # imagecodecs' own errors are RuntimeErrors
         raise Refusal(f"damaged pixel data ({error}); copy it again from where it was made") from error
     if pixels.shape != (pixel_format.rows, pixel_format.columns) or pixels.dtype.itemsize > 2:
-        raise Refusal("compressed pixels that are not gray; expected one sample of at most 16 bits")
+        raise Refusal(
+            "compressed pixels that are not gray; expected one sample of at most 16 bits; export it so"
+        )
     return cast(Stored, pixels.view(f"u{pixels.dtype.itemsize}"))
 
 

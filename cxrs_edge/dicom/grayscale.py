@@ -96,7 +96,8 @@ def _apply_modality(inputs: Values, dataset: Dataset, little_endian: bool) -> _M
     values = slope * inputs + intercept
     if not 0 < values.max() - values.min() < np.inf:  # NaN is refused too
         raise Refusal(
-            f"Rescale Slope {slope:g}, Intercept {intercept:g}; expected finite ones, the slope not 0"
+            f"Rescale Slope {slope:g}, Intercept {intercept:g}; expected finite ones, the slope not 0; "
+            "export it again"
         )
     return _Modality(values, values.min(), values.max(), Rescale("RESCALE", slope, intercept))
 
@@ -204,7 +205,7 @@ def _note_span(stored: Stored, table: NDArray[np.uint8], is_padding: NDArray[np.
     occurs[stored] = True
     shown = table[occurs & ~is_padding]
     if not shown.size:
-        raise Refusal("every pixel is padding; expected an X-ray")
+        raise Refusal("every pixel is padding; expected an X-ray; export it again")
     span = int(shown.max()) - int(shown.min()) + 1
     if span < FEW_GRAYS:
         return (f"the picture spans only {span} of 256 gray levels; look at it with `cxrs-edge show`",)

@@ -71,7 +71,7 @@ def make_app(grader: Grader, desk: Desk, report: Callable[[str], None]) -> FastA
 
 
 async def _answer_upload(desk: Desk, request: Request, work: Callable[[bytes], Response]) -> Response:
-    with desk.place(declared_size(request)):
+    with desk.memory(declared_size(request)):
         data = await read_body(request)
         return await desk.run(lambda: work(data), request)
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 from fastapi import Request
 
 from cxrs_edge.image import MAX_BYTES
-from cxrs_edge.serve.refusal import Refusal
+from cxrs_edge.serve.refusal import Refusal, closing
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ class Desk:
 
     Parameters
     ----------
-    places : how many requests may be here, from their first byte to their answer.
+    places : how many requests that have arrived as a whole may be here, until their answer.
     """
 
     def __init__(self, places: int = PLACES) -> None:
@@ -40,28 +40,36 @@ class Desk:
         self.closing = False
 
     @contextmanager
-    def place(self, size: int) -> Iterator[None]:
-        """A place for a request that will hold `size` bytes; raises `Refusal` if there is none."""
+    def memory(self, size: int) -> Iterator[None]:
+        """Room for a request of `size` bytes, from its head to its answer; raises `Refusal` if there is none.
+
+        An upload that is still arriving takes no place, so slow ones don't keep others from the engine; but none
+        begins that would find no place now.
+        """
         if self.closing:
-            raise self._closed()
+            raise closing()
         if self._taken >= self._places or self._held_bytes + size > MAX_HELD_BYTES:
-            wait = max(1, math.ceil(self._last_seconds))
-            raise Refusal(
-                503, "busy", f"image: {self._taken} others are waiting; try again in {wait} s", wait
-            )
-        self._taken += 1
+            raise self._busy()
         self._held_bytes += size
         try:
             yield
         finally:
-            self._taken -= 1
             self._held_bytes -= size
 
     async def run(self, work: Callable[[], T], request: Request) -> T:
         """Wait for the engine and run `work`; raises what it raises, or `Refusal` if it is no use any more."""
+        if self._taken >= self._places:
+            raise self._busy()
+        self._taken += 1
+        try:
+            return await self._run_in_turn(work, request)
+        finally:
+            self._taken -= 1
+
+    async def _run_in_turn(self, work: Callable[[], T], request: Request) -> T:
         async with self._turn:
             if self.closing:
-                raise self._closed()
+                raise closing()
             if await request.is_disconnected():
                 raise Refusal(499, "gone", "the client left")
             started = time.monotonic()
@@ -69,6 +77,6 @@ class Desk:
             self._last_seconds = time.monotonic() - started
             return result
 
-    @staticmethod
-    def _closed() -> Refusal:
-        return Refusal(503, "closing", "image: this server is stopping; try again when it runs", 30)
+    def _busy(self) -> Refusal:
+        wait = max(1, math.ceil(self._last_seconds))
+        return Refusal(503, "busy", f"image: the server is busy with others; try again in {wait} s", wait)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
 import traceback
@@ -12,9 +13,11 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cxrs_edge.serve.refusal import Refusal, answer
+from cxrs_edge.serve.refusal import Refusal, answer, closing
 
 API = "/api/"
+MAX_REQUESTS = 200
+"""At once; others are told to come again."""
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
@@ -49,6 +52,7 @@ class Guard:
         self._names = {name.lower() for name in names}
         self._token = token
         self._report = report
+        self._running = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection."""
@@ -56,19 +60,25 @@ class Guard:
             await self._app(scope, receive, send)
             return
         send = _with_headers(send)
+        self._running += 1
         try:
             self._check(Headers(scope=scope), scope["path"])
+            await self._app(scope, receive, send)
         except Refusal as refusal:
             await answer(refusal)(scope, receive, send)
-            return
-        try:
-            await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            # The server stops, and this took too long to wait for.
+            await answer(closing())(scope, receive, send)
         except Exception as error:
             # The message or the values could be a patient's; where it happened can't. The answer is on its way.
             last = traceback.extract_tb(error.__traceback__)[-1]
             self._report(f"{type(error).__name__} in {PurePath(last.filename).name}:{last.lineno}")
+        finally:
+            self._running -= 1
 
     def _check(self, headers: Headers, path: str) -> None:
+        if self._running > MAX_REQUESTS:
+            raise Refusal(503, "busy", "image: the server is busy with others; try again in 1 s", 1)
         host = headers.get("host", "")
         if not self._knows(host):
             # A page of anybody's could have its own name point here (DNS rebinding), and then read answers.

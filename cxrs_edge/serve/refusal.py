@@ -31,6 +31,11 @@ class Refusal(Exception):
     retry_after: int | None = None
 
 
+def closing() -> Refusal:
+    """Of a server that was asked to stop."""
+    return Refusal(503, "closing", "image: this server is stopping; try again when it runs", 30)
+
+
 def answer(refusal: Refusal) -> Response:
     """The HTTP answer."""
     headers = {} if refusal.retry_after is None else {"Retry-After": str(refusal.retry_after)}

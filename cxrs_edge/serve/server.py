@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
@@ -21,15 +22,14 @@ from cxrs_edge.errors import InputError
 from cxrs_edge.grader import Grader
 from cxrs_edge.serve.app import make_app
 from cxrs_edge.serve.desk import Desk
-from cxrs_edge.serve.guard import Guard
+from cxrs_edge.serve.guard import HEADERS, Guard
+from cxrs_edge.serve.refusal import Refusal, answer
 
 IDLE_SECONDS = 10.0
-"""Until a whole request head is there."""
+"""Until a whole request head is there; for HTTPS, also until the handshake is done."""
 EXCHANGE_SECONDS = 600.0
 """From a request's head to the end of its answer."""
 STOP_SECONDS = 30
-MAX_CONNECTIONS = 200
-"""Whose requests are answered; those of more get 503."""
 MAX_SOCKETS = 300
 """More are closed at once: sockets that say nothing must not use up the process's file descriptors."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -62,16 +62,32 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def is_any(host: str) -> bool:
+    """Whether that stands for all addresses of this machine."""
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free one. Raises `InputError`."""
+    """A listening socket; port 0 takes a free one, and ``::`` listens on IPv4 too. Raises `InputError`."""
+    if not host:
+        raise InputError(
+            "--host: empty; expected 127.0.0.1 for this computer alone, or 0.0.0.0 for others too"
+        )
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family, backlog=128)
+        both = is_any(host) and family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+        return socket.create_server(address[:2], family=family, backlog=128, dualstack_ipv6=both)
     except (OSError, UnicodeError) as error:
         # Python's own text for a port in use repeats the address.
         number = getattr(error, "errno", None) or 0
         reason = os.strerror(number) if number > 0 else getattr(error, "strerror", None) or error
-        raise InputError(f"{host}:{port}: can't listen: {reason}; choose another --host or --port") from error
+        raise InputError(
+            f"{host}:{port}: can't listen: {reason}; expected an address of this computer and a free port; choose "
+            "another --host (127.0.0.1, or 0.0.0.0 for others too) or --port"
+        ) from error
 
 
 class _DeadlineProtocol(H11Protocol):
@@ -92,6 +108,20 @@ class _DeadlineProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         self._follow()
+
+    def send_400_response(self, msg: str) -> None:
+        """To what is no HTTP, in the form of every other error: uvicorn's own answer is plain text."""
+        refusal = answer(Refusal(400, "request", f"request: {msg} See /api/openapi.json"))
+        headers = [
+            *refusal.raw_headers,
+            *((name.encode(), value.encode()) for name, value in HEADERS.items()),
+        ]
+        head = h11.Response(
+            status_code=400, headers=[*headers, (b"connection", b"close")], reason=b"Bad Request"
+        )
+        for event in (head, h11.Data(data=bytes(refusal.body)), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -127,15 +157,13 @@ class _Server(uvicorn.Server):
 
 
 def serve(grader: Grader, sock: socket.socket, settings: Settings, report: Callable[[str], None]) -> None:
-    """Answer until SIGTERM or SIGINT, finish the running grade, and return.
-
-    Raises `InputError` if certificate and key can't be used.
-    """
+    """Answer until SIGTERM or SIGINT, finish the running grade, and return."""
     desk = Desk(settings.places)
     app = Guard(make_app(grader, desk, report), settings.names, settings.token, report)
     config = uvicorn.Config(
         app,
         http=_DeadlineProtocol,
+        loop="asyncio",
         ws="none",
         lifespan="off",
         proxy_headers=False,
@@ -144,14 +172,11 @@ def serve(grader: Grader, sock: socket.socket, settings: Settings, report: Calla
         log_config=None,
         log_level="critical",
         access_log=False,
-        limit_concurrency=MAX_CONNECTIONS,
         timeout_graceful_shutdown=STOP_SECONDS,
         **_encryption(settings),
     )
-    try:
-        config.load()
-    except OSError as error:  # ssl's errors are OSErrors
-        raise InputError(f"{settings.certificate}: no usable certificate and key: {error}") from error
+    # A client may be silent during the handshake too. uvicorn has no setting for it, and asyncio waits for a minute.
+    asyncio.constants.SSL_HANDSHAKE_TIMEOUT = IDLE_SECONDS  # type: ignore[attr-defined]
     # asyncio would write a traceback for each connection that it can't take.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     with _signals_only_stop():

@@ -1,7 +1,6 @@
 // Requests to this server: with the token, and again when it was busy.
 
 const TOKEN_KEY = "cxrs-edge-token";
-const MOST_TRIES = 20;
 
 /** An answer that is no result: `kind` and `message` as in the JSON contract. */
 export class Refusal extends Error {
@@ -33,14 +32,15 @@ export async function get(path) {
   return (await request(path, {})).json();
 }
 
-/** The response to a POST of a file's bytes; its name is not sent. */
-export async function post(path, file, signal) {
+/** The response to a POST of a file's bytes; its name is not sent. A busy server is asked until `signal` aborts. */
+export async function post(path, file, signal, onBusy) {
   const headers = { "Content-Type": "application/octet-stream" };
-  for (let tries = 1; ; tries += 1) {
+  for (;;) {
     try {
       return await request(path, { method: "POST", body: file, headers, signal });
     } catch (error) {
-      if (error.kind !== "busy" || tries === MOST_TRIES) throw error;
+      if (error.kind !== "busy") throw error;
+      onBusy(error.message);
       await sleep(error.retryAfter, signal);
     }
   }
@@ -79,10 +79,14 @@ async function explain(response) {
 
 function sleep(seconds, signal) {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, 1000 * seconds);
-    signal?.addEventListener("abort", () => {
+    const stop = () => {
       clearTimeout(timer);
       reject(signal.reason);
-    });
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener("abort", stop);
+      resolve();
+    }, 1000 * seconds);
+    signal?.addEventListener("abort", stop, { once: true });
   });
 }

@@ -3,12 +3,15 @@
 import { get, hasToken, post, Refusal, rememberToken, takeTokenFromAddress } from "./api.js";
 import { toCsv } from "./csv.js";
 import { droppedFiles, named } from "./files.js";
-import { badge, describe, describeAccuracy, element, percent, verdict } from "./result.js";
+import { badge, describe, describeAccuracy, element, isLeft, percent, verdict } from "./result.js";
 
 const SCHEMA = "cxrs-edge/grade/1";
 const byId = (id) => document.getElementById(id);
 
-let about = null;
+/** What `/api/about` said. */
+let about = { meaning: {}, outputs: [], csv_columns: [] };
+/** Whether this server is known, and the token too if it wants one. */
+let ready = false;
 let waiting = [];
 let done = 0;
 let running = null;
@@ -16,26 +19,72 @@ let unsaved = false;
 /** What the user chose while files are being graded: the page stays with it. */
 let chosen = null;
 /** `{result, file, button}` of the session, in the order of their grading. */
-const session = [];
+let session = [];
 
 // -- grading ----------------------------------------------------------------------------------
 
 async function add(items) {
   waiting.push(...items);
   showProgress();
-  if (running || !about) return;
-  running = new AbortController();
-  while (waiting.length && !running.signal.aborted) {
+  if (running || !ready) return;
+  const mine = new AbortController();
+  running = mine;
+  while (waiting.length) {
     const { file, name } = waiting[0];
-    const result = await grade(file, name, running.signal);
+    const result = await grade(file, name, mine.signal);
+    const gone = result && isLeft(result) && !(await serverAnswers());
+    if (running !== mine) return;
     if (!result) break;
-    waiting.shift();
-    done += 1;
-    record(result, file);
-    showProgress();
+    if (gone) leave(result.error);
+    else settle(result, file);
   }
   running = null;
-  if (about) finish();
+  if (ready) finish();
+}
+
+function settle(result, file) {
+  waiting.shift();
+  done += 1;
+  record(result, file);
+  showProgress();
+}
+
+/** What waits stays in the list with the reason why it was not graded. */
+function leave(error) {
+  const left = waiting;
+  waiting = [];
+  for (const { file, name } of left) record(failure(name, error), file);
+}
+
+function stop() {
+  running?.abort();
+  running = null;
+  leave({ kind: "stopped", message: "stopped before it was graded; press Try again" });
+  finish();
+  byId(byId("again").hidden ? "files" : "again").focus();
+}
+
+function tryAgain() {
+  const left = session.filter(({ result }) => isLeft(result));
+  session = session.filter(({ result }) => !isLeft(result));
+  for (const { button } of left) button.closest("tr").remove();
+  showSession();
+  byId("files").focus();
+  add(left.map(({ file, result }) => ({ file, name: result.source })));
+}
+
+/** One request may fail alone, because of the network or of its file. */
+async function serverAnswers() {
+  try {
+    await get("/api/about");
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function failure(name, { kind = "error", message }) {
+  return { schema: SCHEMA, source: name, outcome: "error", error: { kind, message } };
 }
 
 function finish() {
@@ -49,7 +98,7 @@ function finish() {
 async function grade(file, name, signal) {
   try {
     await check(file);
-    const response = await post("/api/grade", file, signal);
+    const response = await post("/api/grade", file, signal, showProgress);
     return { ...(await response.json()), source: name };
   } catch (error) {
     if (error.name === "AbortError") return null;
@@ -57,8 +106,7 @@ async function grade(file, name, signal) {
       askForToken();
       return null;
     }
-    const { kind = "error", message } = error;
-    return { schema: SCHEMA, source: name, outcome: "error", error: { kind, message } };
+    return failure(name, error);
   }
 }
 
@@ -84,10 +132,15 @@ function record(result, file) {
   byId("rows").append(element("tr", {}, ...cells.map((cell) => element("td", {}, cell))));
   session.push(entry);
   unsaved = true;
-  byId("session").hidden = false;
-  byId("session-title").textContent = session.length > 1 ? `This session: ${session.length} files` : "This session";
+  showSession();
   byId("status").textContent = `${result.source}: ${verdict(result)}`;
   if (!chosen) select(entry);
+}
+
+function showSession() {
+  byId("session").hidden = !session.length;
+  byId("session-title").textContent = session.length > 1 ? `This session: ${session.length} files` : "This session";
+  byId("again").hidden = !session.some(({ result }) => isLeft(result));
 }
 
 function choose(entry) {
@@ -136,14 +189,16 @@ function pictures(file) {
   return element("div", { class: "stack" }, element("div", { class: "row" }, ...buttons), shown);
 }
 
-async function show({ path, alt, caption }, file, button, shown) {
+async function show({ path, offer, alt, caption }, file, button, shown) {
   button.disabled = true;
   try {
-    const picture = await (await post(path, file)).blob();
+    const busy = () => { button.textContent = "Waiting for the server…"; };
+    const picture = await (await post(path, file, undefined, busy)).blob();
     shown.append(figure(URL.createObjectURL(picture), alt, caption));
     button.remove();
   } catch (error) {
     shown.append(element("p", { class: "message", role: "alert" }, error.message));
+    button.textContent = offer;
     button.disabled = false;
   }
 }
@@ -156,10 +211,10 @@ function figure(url, alt, caption) {
 }
 
 function clear() {
-  session.length = 0;
+  session = [];
   unsaved = false;
   byId("rows").replaceChildren();
-  byId("session").hidden = true;
+  showSession();
   byId("detail").replaceChildren(element("p", { class: "quiet empty" }, "The result of an X-ray is shown here."));
   byId("files").focus();
 }
@@ -175,16 +230,18 @@ function download() {
 
 // -- the rest of the page ---------------------------------------------------------------------
 
-function showProgress() {
+/** `state` says why it takes longer. */
+function showProgress(state = "") {
   const all = done + waiting.length;
   byId("progress").hidden = !waiting.length;
   byId("progress-bar").max = all || 1;
   byId("progress-bar").value = done;
-  byId("progress-text").textContent = `Grading ${Math.min(done + 1, all)} of ${all}`;
+  const turn = `Grading ${Math.min(done + 1, all)} of ${all}`;
+  byId("progress-text").textContent = state ? `${turn}: ${state}` : turn;
 }
 
 function askForToken() {
-  about = null;
+  ready = false;
   byId("token-form").hidden = false;
   byId("token-wrong").hidden = !hasToken();
   byId("token").focus();
@@ -198,9 +255,11 @@ async function start() {
     byId("about").textContent = error.message;
     return undefined;
   }
+  ready = true;
   const { model, engine } = about;
   byId("about").textContent = `Model ${model.name} ${model.version} ${model.precision}, ${engine.name}`;
   byId("accuracy").textContent = describeAccuracy(about.accuracy);
+  if (!byId("token-form").hidden) byId("files").focus();
   byId("token-form").hidden = true;
   return add([]);
 }
@@ -216,7 +275,8 @@ byId("files").addEventListener("change", ({ target }) => {
   // Else choosing the same file again would be no change.
   target.value = "";
 });
-byId("stop").addEventListener("click", () => (running ? running.abort() : finish()));
+byId("stop").addEventListener("click", stop);
+byId("again").addEventListener("click", tryAgain);
 byId("csv").addEventListener("click", download);
 byId("clear").addEventListener("click", clear);
 
@@ -239,7 +299,7 @@ addEventListener("beforeunload", (event) => {
 // A new link in a tab that is open changes nothing but the part behind #.
 addEventListener("hashchange", () => {
   takeTokenFromAddress();
-  if (!about) start();
+  if (!ready) start();
 });
 takeTokenFromAddress();
 start();

@@ -3,9 +3,17 @@
 import { drawLungs } from "./lungs.js";
 
 const OUTCOMES = { uncertain: "uncertain", rejected: "rejected", error: "no grade" };
+/** Kinds of errors that are none of the file's: it can be tried again. */
+const LEFT = new Set(["network", "closing", "stopped"]);
 
-/** What a result is called: `Level 2`, `Level 1, uncertain`, `rejected`, `no grade`. */
+/** Whether a file was not graded because the user or the server stopped. */
+export function isLeft(result) {
+  return LEFT.has(result.error?.kind);
+}
+
+/** What a result is called: `Level 2`, `Level 1, uncertain`, `rejected`, `no grade`, `not graded`. */
 export function verdict(result) {
+  if (isLeft(result)) return "not graded";
   if (!hasLevel(result)) return OUTCOMES[result.outcome] ?? result.outcome;
   return result.outcome === "uncertain" ? `Level ${result.level}, uncertain` : `Level ${result.level}`;
 }

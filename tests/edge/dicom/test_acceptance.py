@@ -76,7 +76,9 @@ def test_these_are_read_without_a_note(attributes: dict[str, Any]) -> None:
     assert read(chest_xray(**attributes)).notes == ()
 
 
-VIEWS = "; the network grades frontal views (PA, AP)"
+PART = "; the network grades the CHEST; send a chest X-ray, or correct what the file states"
+MODALITY = "; expected CR or DX; send the X-ray itself, or correct what the file states"
+VIEWS = "; the network grades frontal views (PA, AP); send that picture, or correct what the file states"
 REFUSALS = [
     ({"ViewPosition": "LL"}, "lateral view (ViewPosition LL)" + VIEWS),
     ({"ViewPosition": "RL"}, "lateral view (ViewPosition RL)" + VIEWS),
@@ -101,10 +103,10 @@ REFUSALS = [
         {"ViewPosition": None, "SeriesDescription": "W033 Thorax lat."},
         "lateral view by its SeriesDescription" + VIEWS,
     ),
-    ({"BodyPartExamined": "HAND"}, "body part HAND (BodyPartExamined); the network grades the CHEST"),
+    ({"BodyPartExamined": "HAND"}, "body part HAND (BodyPartExamined)" + PART),
     (
         {"BodyPartExamined": None, "AnatomicRegionSequence": coded("816092008")},
-        "another body part (AnatomicRegionSequence); the network grades the chest",
+        "another body part (AnatomicRegionSequence)" + PART,
     ),
     (
         {"SOPClassUID": uid.DigitalXRayImageStorageForProcessing},
@@ -114,26 +116,32 @@ REFUSALS = [
         {"PresentationIntentType": "FOR PROCESSING"},
         "Presentation Intent Type FOR PROCESSING: raw detector data; export it for presentation",
     ),
-    ({"SOPClassUID": uid.CTImageStorage}, "CT Image Storage; expected a CR or DX image"),
-    ({"SOPClassUID": uid.BasicTextSRStorage}, "Basic Text SR Storage; expected a CR or DX image"),
-    ({"SOPClassUID": "1.2.3.4"}, "an unknown SOP class; expected a CR or DX image"),
-    ({"Modality": "MG"}, "Modality MG; expected CR or DX"),
-    ({"Modality": None}, "Modality is not stated; expected CR or DX"),
-    ({"NumberOfFrames": 2}, "2 frames; expected one X-ray in a file"),
+    (
+        {"SOPClassUID": uid.CTImageStorage},
+        "CT Image Storage; expected a CR or DX image; send the X-ray itself",
+    ),
+    (
+        {"SOPClassUID": uid.BasicTextSRStorage},
+        "Basic Text SR Storage; expected a CR or DX image; send the X-ray itself",
+    ),
+    ({"SOPClassUID": "1.2.3.4"}, "an unknown SOP class; expected a CR or DX image; send the X-ray itself"),
+    ({"Modality": "MG"}, "Modality MG" + MODALITY),
+    ({"Modality": None}, "Modality is not stated" + MODALITY),
+    ({"NumberOfFrames": 2}, "2 frames; expected one X-ray in a file; export one frame"),
     ({"PixelData": None}, "no pixel data; expected a CR or DX image; copy the whole file again"),
     (
         {"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3},
-        "RGB, 3 samples a pixel; expected MONOCHROME1 or MONOCHROME2 with one",
+        "RGB, 3 samples a pixel; expected MONOCHROME1 or 2 with one; export it in gray",
     ),
     (
         {"Rows": 6251, "Columns": 6400},
         "6400 x 6251 pixels; expected at most 40 megapixels; export it smaller",
     ),
-    ({"Rows": 63}, "88 x 63 pixels; expected at least 64 a side"),
+    ({"Rows": 63}, "88 x 63 pixels; expected at least 64 a side; export it in full size"),
     ({"Rows": None}, "Rows is missing or no integer; expected a whole DICOM image; export it again"),
     (
         {"BitsAllocated": 32, "BitsStored": 32, "HighBit": 31},
-        "32 bits stored in 32 below bit 31; expected 8 to 16 bits in 8 or 16",
+        "32 bits stored in 32 below bit 31; expected 8 to 16 bits in 8 or 16; export it so",
     ),
     ({"Rows": 80}, "12672 bytes of pixels; expected 14080; copy the whole file again"),
     (
@@ -150,12 +158,12 @@ REFUSALS = [
     ),
     (
         {"RescaleSlope": 0, "RescaleIntercept": 5},
-        "Rescale Slope 0, Intercept 5; expected finite ones, the slope not 0",
+        "Rescale Slope 0, Intercept 5; expected finite ones, the slope not 0; export it again",
     ),
     *(
         (
             {"RescaleSlope": slope, "RescaleIntercept": 5},
-            f"Rescale Slope {slope}, Intercept 5; expected finite ones, the slope not 0",
+            f"Rescale Slope {slope}, Intercept 5; expected finite ones, the slope not 0; export it again",
         )
         for slope in ("1e+308", "1e-300", "inf", "nan")
     ),
@@ -173,7 +181,7 @@ REFUSALS = [
     ),
     (
         {"PixelPaddingValue": 0, "PixelPaddingRangeLimit": 4095},
-        "every pixel is padding; expected an X-ray",
+        "every pixel is padding; expected an X-ray; export it again",
     ),
 ]
 

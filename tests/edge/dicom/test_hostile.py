@@ -275,7 +275,7 @@ def test_a_sequence_of_a_million_items_is_refused() -> None:
     sequence = b"\x54\0\x20\x02SQ\0\0" + (8_000_000).to_bytes(4, "little") + item * 1_000_000
     pixels = data.index(b"\xe0\x7f\x10\x00OW")
     message = refusal(data[:pixels] + sequence + data[pixels:])
-    assert message == "scan: ViewCodeSequence of 8000000 bytes; expected at most 4000000"
+    assert message == "scan: ViewCodeSequence of 8000000 bytes; expected at most 4000000; export it again"
 
 
 def test_sequences_nested_without_end_are_refused() -> None:

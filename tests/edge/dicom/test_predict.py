@@ -92,6 +92,31 @@ def test_a_folders_dicom_files_are_found_whatever_they_are_called(
     assert result.exit_code == 0
 
 
+def test_show_into_a_folder_that_is_not_there_says_what_to_do(xray: bytes, tmp_path: Path) -> None:
+    (tmp_path / "scan.dcm").write_bytes(xray)
+    target = tmp_path / "none" / "seen.png"
+    result = run("show", tmp_path / "scan.dcm", "-o", target)
+    assert result.exit_code == 1
+    expected = "expected a file in a folder that exists and may be written to; name another --output"
+    assert f"{target}: can't be written: No such file or directory; {expected}" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["cut.dcm", "CUT.DICOM"])
+@pytest.mark.parametrize("damaged", [b"", b"\0" * 500, b"DICM was here"], ids=["empty", "zeros", "text"])
+def test_a_damaged_file_that_is_called_dicom_gets_its_error(
+    tiny: Path, xray: bytes, tmp_path: Path, name: str, damaged: bytes
+) -> None:
+    (tmp_path / name).write_bytes(damaged)
+    (tmp_path / "whole.dcm").write_bytes(xray)
+    result = run("predict", tmp_path, "--model", tiny, "--format", "json")
+    answers = {
+        Path(answer["source"]).name: answer["outcome"]
+        for answer in map(json.loads, result.stdout.splitlines())
+    }
+    assert answers == {name: "error", "whole.dcm": "graded"}
+    assert result.exit_code == 1
+
+
 def test_show_writes_what_the_network_sees_and_how_it_was_made(xray: bytes, tmp_path: Path) -> None:
     source, target = tmp_path / f"{PATIENT}.dcm", tmp_path / "seen.png"
     source.write_bytes(xray)

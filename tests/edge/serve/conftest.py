@@ -116,7 +116,7 @@ def _listen(served: Served) -> None:
     for line in served.process.stderr:
         with served.process_said:
             served.said.append(line)
-            if found := re.search(r"Open (https?)://[^:]+:(\d+)/(?:#token=(\S+))?", line):
+            if found := re.search(r"Open (https?)://\S+:(\d+)/(?:#token=(\S+))?", line):
                 served.scheme, served.port, served.token = found[1], int(found[2]), found[3]
             served.process_said.notify_all()
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +24,11 @@ from cxrs_edge.cli import main
 from cxrs_edge.cli_serve import serve as serve_command
 from cxrs_edge.image import MAX_BYTES
 
+DOCS = Path(__file__).parents[3] / "docs"
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX")
 
 SLOW_ENGINE = """
-import time
+import os, time
 from cxrs_edge.engines.onnx import OnnxEngine
 real = OnnxEngine.infer
 def infer(self, pixels):
@@ -46,22 +47,51 @@ Desk.run = run
 """An engine that takes its time, and says when it begins; and each upload that is complete is told of."""
 
 
+def held_engine(go: Path) -> str:
+    """The same, but it waits until this file exists."""
+    return SLOW_ENGINE.replace("time.sleep(1.5)", f"while not os.path.exists({str(go)!r}): time.sleep(0.05)")
+
+
 def said(served, word: str) -> int:
     """In how many lines."""
     return sum(word in line for line in served.said)
 
 
-def test_a_full_server_says_when_to_come_again(serve, draw_xray, until):
-    data = draw_xray().read_bytes()
-    with serve("--places", 1) as served, served.connect() as first:
-        first.sendall(served.upload_head(len(data)) + data[:10])
-        until(lambda: served.grade(data).status == 503)
+def test_a_full_server_says_when_to_come_again(serve, draw_xray, until, tmp_path):
+    data, go = draw_xray().read_bytes(), tmp_path / "go"
+    with serve("--places", 1, patch=held_engine(go)) as served, served.connect() as first:
+        first.sendall(served.upload_head(len(data)) + data)
+        served.wait_for("inferring")
         answer = served.grade(data)
-        assert answer.json["error"]["kind"] == "busy"
+        assert (answer.status, answer.json["error"]["kind"]) == (503, "busy")
         assert int(answer.headers["retry-after"]) >= 1
-        first.sendall(data[10:])
+        go.touch()
         assert served.answer_on(first).status == 200
         until(lambda: served.grade(data).status == 200)
+
+
+def test_an_upload_that_still_arrives_takes_no_place(serve, draw_xray):
+    data = draw_xray().read_bytes()
+    with serve("--places", 1) as served, served.connect() as slow:
+        slow.sendall(served.upload_head(len(data)) + data[:10])
+        assert served.grade(data).status == 200
+        slow.sendall(data[10:])
+        assert served.answer_on(slow).status == 200
+
+
+def test_who_has_sent_all_to_a_full_server_is_told_too(serve, draw_xray, tmp_path):
+    data, go = draw_xray().read_bytes(), tmp_path / "go"
+    patch = held_engine(go)
+    with serve("--places", 1, patch=patch) as served, served.connect() as slow, served.connect() as fast:
+        slow.sendall(served.upload_head(len(data)) + data[:10])
+        # An answer shows that the head sent before has been read too.
+        assert served.ask("GET", "/api/about").status == 200
+        fast.sendall(served.upload_head(len(data)) + data)
+        served.wait_for("inferring")
+        slow.sendall(data[10:])
+        assert served.answer_on(slow).json["error"]["kind"] == "busy"
+        go.touch()
+        assert served.answer_on(fast).status == 200
 
 
 def test_uploads_together_are_bounded(serve, draw_xray, until):
@@ -76,7 +106,7 @@ def test_uploads_together_are_bounded(serve, draw_xray, until):
 
 def test_who_leaves_while_sending_leaves_the_place(serve, draw_xray, until):
     data = draw_xray().read_bytes()
-    with serve("--places", 1) as served:
+    with serve(patch=f"cxrs_edge.serve.desk.MAX_HELD_BYTES = {len(data)}") as served:
         for _ in range(3):
             with served.connect() as connection:
                 connection.sendall(served.upload_head(len(data)) + data[:10])
@@ -152,6 +182,16 @@ def test_sockets_that_say_nothing_are_bounded(serve, until):
         until(lambda: served.ask("GET", "/api/about").status == 200)
 
 
+def test_requests_at_once_are_bounded(serve, until):
+    with serve(patch="cxrs_edge.serve.guard.MAX_REQUESTS = 2") as served, ExitStack() as stack:
+        for _ in range(2):
+            connection = stack.enter_context(served.connect())
+            connection.sendall(served.upload_head(1000) + b"begin")
+        until(lambda: served.ask("GET", "/api/about").status == 503)
+        answer = served.ask("GET", "/api/about")
+        assert (answer.json["error"]["kind"], answer.headers["retry-after"]) == ("busy", "1")
+
+
 def test_many_uploads_at_once_are_all_answered(served, draw_xray):
     files = [draw_xray(f"{seed}.png", seed=seed).read_bytes() for seed in range(12)]
     alone = [served.grade(data).json["probabilities"] for data in files]
@@ -167,6 +207,11 @@ def test_garbage_instead_of_http(served):
         with served.connect() as connection:
             connection.sendall(garbage + b"\r\n\r\n")
             assert connection.recv(65536)[:12] in (b"HTTP/1.1 400", b"HTTP/1.1 421", b"")
+    with served.connect() as connection:
+        connection.sendall(b"\0\r\n\r\n")
+        answer = served.answer_on(connection)
+        assert (answer.status, answer.json["error"]["kind"]) == (400, "request")
+        assert answer.headers["x-content-type-options"] == "nosniff"
     assert served.ask("GET", "/api/about").status == 200
 
 
@@ -185,6 +230,26 @@ def test_a_signal_lets_the_running_grade_finish(serve, draw_xray, until, number)
         assert waiting.result().json["error"]["kind"] == "closing"
         assert said(served, "inferring") == 1
     assert served.said[-1] == "Stopped.\n"
+
+
+@posix
+def test_who_is_too_slow_for_the_end_is_told(serve):
+    with serve(patch="cxrs_edge.serve.server.STOP_SECONDS = 1") as served, served.connect() as slow:
+        slow.sendall(served.upload_head(1000) + b"begin")
+        assert served.ask("GET", "/api/about").status == 200
+        assert served.stop() == 0
+        answer = served.answer_on(slow)
+        assert (answer.status, answer.json["error"]["kind"]) == (503, "closing")
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")
+def test_all_addresses_are_those_of_both_protocols(serve):
+    with serve("--host", "::") as served:
+        assert served.ask("GET", "/").status == 200
+        with socket.create_connection(("::1", served.port), timeout=300):
+            pass
+        served.wait_for("Not encrypted")
+        assert any(f"//{socket.gethostname()}:{served.port}/#token=" in line for line in served.said)
 
 
 @posix
@@ -238,6 +303,7 @@ def test_memory_that_is_not_there_is_no_failure(serve, draw_xray):
         assert answer.headers["retry-after"] == "10"
 
 
+TOKEN = "expected at least 16 characters in its first line, such as those of: openssl rand -hex 24"
 MAIN = "from cxrs_edge.cli import main; main()"
 
 
@@ -254,18 +320,21 @@ def run_here(*arguments: object) -> tuple[int, str]:
     return done.exit_code, done.stderr
 
 
-def test_what_can_not_be_served_is_said_in_one_line(served, tiny, tmp_path):
+def test_what_can_not_be_served_is_said_in_one_line(served, tmp_path):
     short, none = tmp_path / "short", tmp_path / "none"
     short.write_text("secret\n")
-    pem = ("--port", 0, "--model", tiny, "--certificate", short, "--key", short)
-    in_use = "can't listen: Address already in use; choose another --host or --port"
+    in_use = (
+        "can't listen: Address already in use; expected an address of this computer and a free port; choose"
+    )
     for (status, said), words in [
         (run_here("--port", served.port), in_use),
         (run_here("--host", "203.0.113.1"), "can't listen: Cannot assign requested address"),
-        (run_here("--token-file", short), "a token of 6 characters; expected at least 16"),
-        (run_here("--token-file", none), "no readable token: No such file or directory"),
+        (run_here("--host", ""), "--host: empty; expected 127.0.0.1 for this computer alone, or 0.0.0.0"),
+        (run_here("--token-file", short), f"a token of 6 characters; {TOKEN}"),
+        (run_here("--token-file", none), f"no readable token: No such file or directory; {TOKEN}"),
         (run("--port", 0, "--model", none), "none: no such file"),
-        (run(*pem), "no usable certificate and key"),
+        (run_here("--certificate", short, "--key", short), "no certificate and its private key (not PEM);"),
+        (run_here("--certificate", short, "--key", none), "none: can't be read: No such file or directory;"),
     ]:
         assert status == 1
         error = said.splitlines()[-1]
@@ -281,14 +350,47 @@ def test_without_the_extra_the_pip_line_is_named():
     assert said == "Error: fastapi: not installed; run: pip install 'cxrs-edge[serve]'\n"
 
 
-def test_https(serve, tmp_path, draw_xray):
-    openssl = shutil.which("openssl")
-    if openssl is None:
+@pytest.fixture
+def https(tmp_path):
+    """Certificate and key for 127.0.0.1, made with the clinic's command."""
+    if shutil.which("openssl") is None:
         pytest.skip("no openssl to make a certificate with")
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    make = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-    names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", certificate]
-    subprocess.run([*make, *names], check=True, capture_output=True)
+    document = (DOCS / "clinic.md").read_text()
+    (command,) = re.findall(r"^    openssl req (?:.*\\\n)*.*$", document, re.MULTILINE)
+    command = command.replace("192.168.1.10", "127.0.0.1")
+    subprocess.run(command, shell=True, check=True, capture_output=True, cwd=tmp_path)
+    return tmp_path / "clinic.pem", tmp_path / "clinic.key"
+
+
+def test_a_handshake_must_come_in_time_too(serve, https):
+    certificate, key = https
+    options = ("--certificate", certificate, "--key", key)
+    patch = "cxrs_edge.serve.server.IDLE_SECONDS = 0.5"
+    with serve(*options, patch=patch) as served, served.connect() as silent:
+        # asyncio's own limit is a minute.
+        silent.settimeout(40)
+        with suppress(ConnectionResetError):
+            assert silent.recv(1) == b""
+
+
+def test_a_key_that_does_not_fit_is_told(https, tmp_path):
+    certificate, key = https
+    other, locked = tmp_path / "other.key", tmp_path / "locked.key"
+    make = ["openssl", "genpkey", "-algorithm", "RSA", "-out"]
+    subprocess.run([*make, other], check=True, capture_output=True)
+    lock = ["openssl", "pkey", "-in", key, "-aes256", "-passout", "pass:secret", "-out", locked]
+    subprocess.run(lock, check=True, capture_output=True)
+    status, said = run_here("--certificate", certificate, "--key", other)
+    assert (status, f"{other}: not the key of {certificate}; expected" in said) == (1, True)
+    status, said = run_here("--certificate", certificate, "--key", locked)
+    assert (status, f"{locked}: encrypted; expected a key without passphrase; run: openssl" in said) == (
+        1,
+        True,
+    )
+
+
+def test_https(serve, https, draw_xray):
+    certificate, key = https
     with serve("--host", "0.0.0.0", "--certificate", certificate, "--key", key) as served:
         assert served.scheme == "https"
         assert not any("Not encrypted" in line for line in served.said)
@@ -302,7 +404,7 @@ def test_https(serve, tmp_path, draw_xray):
             assert response.status == 200
 
 
-UNIT = Path(__file__).parents[3] / "docs/systemd/cxrs-edge-serve.service"
+UNIT = DOCS / "systemd/cxrs-edge-serve.service"
 
 
 def test_the_unit_file_runs_this_command():

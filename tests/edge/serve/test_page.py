@@ -165,7 +165,9 @@ def test_a_file_that_is_none_says_why_and_runs_nothing(served, open_page, scans)
     choose(page, scans)
     assert page.locator("#detail h2").inner_text() == scans[2].name
     message = page.locator("#detail .message").inner_text()
-    assert message == "not an image; expected a PNG, JPEG, TIFF, BMP or DICOM image"
+    assert (
+        message == "not an image; expected a PNG, JPEG, TIFF, BMP or DICOM image; export it as one of these"
+    )
     assert page.locator("#rows .badge").nth(2).inner_text() == "no grade"
     assert page.locator("img[src=x]").count() == 0
 
@@ -224,6 +226,7 @@ def test_the_token(serve, open_page, scans):
         stranger.locator("#token").fill(served.token)
         stranger.keyboard.press("Enter")
         expect(stranger.locator("#token-form")).to_be_hidden()
+        expect(stranger.locator("#files")).to_be_focused()
         choose(stranger, scans[:1])
         late = open_page(served.address)
         expect(late.locator("#token")).to_be_focused()
@@ -252,6 +255,72 @@ def test_a_server_that_is_gone_is_told_of(serve, open_page, scans):
         served.stop()
         choose(page, scans[:1])
         assert "the server does not answer" in page.locator("#detail .message").inner_text()
+
+
+def test_a_busy_server_is_asked_until_it_answers(served, open_page, scans):
+    page = open_page(served.address)
+    asked = []
+
+    def be_busy(route):
+        asked.append(route)
+        if len(asked) > 30:
+            route.continue_()
+            return
+        error = {"kind": "busy", "message": "image: the server is busy with others"}
+        answer = {"outcome": "error", "source": "image", "error": error}
+        route.fulfill(status=503, json=answer, headers={"Retry-After": "0.01"})
+
+    page.route("**/api/grade", be_busy)
+    page.evaluate(
+        """() => {
+            const text = document.getElementById("progress-text");
+            window.told = [];
+            new MutationObserver(() => told.push(text.textContent)).observe(text, { childList: true });
+        }"""
+    )
+    choose(page, scans[:1])
+    assert len(asked) == 31
+    assert page.locator("#rows .badge").inner_text().startswith("Level")
+    assert "Grading 1 of 1: the server is busy with others" in page.evaluate("told")
+
+
+def test_a_server_that_stops_amid_a_batch_loses_no_file(serve, open_page, draw_xray):
+    files = [draw_xray(f"{seed}.png", seed=seed) for seed in range(4)]
+    with serve() as served:
+        page = open_page(served.address)
+        graded = []
+
+        def stop_before_the_third(route):
+            graded.append(route)
+            if len(graded) == 3:
+                served.stop()
+            route.continue_()
+
+        page.route("**/api/grade", stop_before_the_third)
+        choose(page, files)
+    verdicts = page.locator("#rows .badge").all_inner_texts()
+    assert [verdict[:5] for verdict in verdicts[:2]] == ["Level", "Level"]
+    assert verdicts[2:] == ["not graded", "not graded"]
+    assert "the server does not answer" in page.locator("#detail .message").inner_text()
+    page.unroute("**/api/grade")
+    with serve("--port", served.port):
+        page.get_by_role("button", name="Try again").click()
+        expect(page.locator("#rows .badge", has_text="Level")).to_have_count(4)
+    assert page.locator("#rows button").all_inner_texts() == ["0.png", "1.png", "2.png", "3.png"]
+    expect(page.get_by_role("button", name="Try again")).to_be_hidden()
+
+
+def test_what_was_stopped_can_be_tried_again(served, open_page, scans):
+    page = open_page(served.address)
+    page.route("**/api/grade", lambda _route: None)
+    page.set_input_files("#files", scans)
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_role("button", name="Try again")).to_be_focused()
+    assert page.locator("#rows .badge").all_inner_texts() == ["not graded"] * 3
+    page.unroute("**/api/grade")
+    page.keyboard.press("Enter")
+    expect(page.locator("#rows .badge", has_text="Level")).to_have_count(2)
+    expect(page.locator("#files")).to_be_focused()
 
 
 def test_a_model_that_says_more(full_served, full, open_page, scans):
@@ -311,6 +380,8 @@ def test_accessible_and_no_wider_than_the_screen(full_served, open_page, scans, 
     page.evaluate("document.getElementById('token-form').hidden = false")
     assert violations(axe, page) == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    # Names break between words, on the smallest screen too.
+    assert page.locator("#rows button").first.bounding_box()["width"] >= 120
 
 
 def violations(axe, page: Page) -> list[str]:
