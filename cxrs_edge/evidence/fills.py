@@ -18,8 +18,8 @@ Fill = Callable[[Plane, Mask], Plane]
 
 RING = 15 / 480
 """Width of the ring whose mean is taken, as a share of the side: half a cell of the bundled model's map."""
-BLUR = 16 / 480
-"""Standard deviation of the blur, as a share of the side: what is finer than about a cell is gone."""
+BLUR = 32 / 480
+"""Standard deviation of the blur, as a share of the side: a cell of the bundled model's map; finer detail is gone."""
 
 
 def remove(pixels: Pixels, cells: Cells, fill: Fill) -> Pixels:

@@ -14,7 +14,7 @@ Cells = NDArray[np.bool_]
 MOST_REGIONS = 3
 LEAST_STRENGTH = 0.5
 """Of the strongest cell: what is weaker belongs to no region (half of the maximum, as a peak's width is measured)."""
-MOST_AREA = 0.2
+MOST_AREA = 1 / 3
 """Of the map: all candidates together hide no more, so that most of the X-ray stays when they are removed."""
 
 
