@@ -7,13 +7,13 @@ inquisitor: the candidates come from the evidence map, an exact output of the fi
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from cxrs_edge.errors import ModelError
-from cxrs_edge.evidence.fills import FILLS, remove
+from cxrs_edge.evidence.fills import FILLS, Fill, remove
 from cxrs_edge.evidence.regions import Cells, Region, find_regions
 from cxrs_edge.grade import Decision, grade
 from cxrs_edge.grader import Examination, Grader
@@ -123,13 +123,15 @@ def union(regions: Sequence[Region]) -> Cells:
     return cells
 
 
-def remove_cells(grader: Grader, examination: Examination, cells: Cells) -> tuple[Removal, ...]:
+def remove_cells(
+    grader: Grader, examination: Examination, cells: Cells, fills: Mapping[str, Fill] = FILLS
+) -> tuple[Removal, ...]:
     """Fill these cells in each way and decide again: one inference for each fill."""
     return tuple(
         _compare(
             fill, examination, grade(grader.engine.infer(remove(examination.pixels, cells, way)), grader.card)
         )
-        for fill, way in FILLS.items()
+        for fill, way in fills.items()
     )
 
 

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 from cxrs_edge.evidence.factors import Explanation
 from cxrs_edge.evidence.outline import Point, Ring
@@ -25,10 +25,9 @@ DASH, GAP = 9.0, 7.0
 
 
 def view(explanation: Explanation) -> Image.Image:
-    """The whole upright X-ray in gray, its longer side `VIEW_SIDE` pixels at most."""
+    """The whole upright X-ray in gray, its longer side `VIEW_SIDE` pixels, small ones enlarged."""
     shown = Image.fromarray(to_8_bit(explanation.examination.image.pixels))
-    shown.thumbnail((VIEW_SIDE, VIEW_SIDE), Image.Resampling.LANCZOS)
-    return shown
+    return ImageOps.contain(shown, (VIEW_SIDE, VIEW_SIDE), Image.Resampling.BICUBIC)
 
 
 def evidence_layer(explanation: Explanation, side: int) -> Image.Image:

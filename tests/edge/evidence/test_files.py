@@ -95,7 +95,7 @@ def test_where_none_passes_the_lines_say_so():
 def test_the_critical_factor_is_outlined_in_red_where_it_is(size):
     explanation = explain_spot(size)
     picture = np.asarray(Image.open(io.BytesIO(draw_picture(explanation))))
-    scale = min(1, 900 / max(size))
+    scale = 900 / max(size)
     width, height = round(size[0] * scale), round(size[1] * scale)
     top = (len(picture) - height) // 2
     xray = picture[top : top + height, 20 : 20 + width]
