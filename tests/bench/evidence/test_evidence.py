@@ -201,8 +201,8 @@ def test_one_record_by_hand():
     assert record["factors"] == removed
     # One cell in the middle doesn't count.
     assert not any(found["changed"] for found in record["methods"]["centre"]["removed"].values())
-    # Nothing moves when the picture is mirrored but the weights are not.
-    assert math.isnan(record["maps"]["flipped"])
+    # Mirrored, the spot is where nothing counts, and what counts is black: one cell of 64 up, another one down.
+    assert record["maps"]["flipped"] == pytest.approx(1 / 63)
 
 
 def test_records_go_on_where_they_stopped(tmp_path, draw_xray):
@@ -274,7 +274,7 @@ def test_a_mark_changes_a_small_part(name):
     marked = MARKS[name](plane)
     changed = (marked != plane).mean()
     assert (plane == before).all()
-    assert 0.001 < changed < 0.2
+    assert 0.0005 < changed < 0.2
     assert marked.dtype == np.uint8
 
 
