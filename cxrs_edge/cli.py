@@ -10,7 +10,7 @@ import importlib
 import io
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
@@ -28,7 +28,7 @@ from cxrs_edge.errors import CxrsError, ImageError, MissingDependency
 from cxrs_edge.version import __version__
 
 if TYPE_CHECKING:
-    from cxrs_edge.grade import Failure, Grade
+    from cxrs_edge.grade import Failure
     from cxrs_edge.grader import Grader
     from cxrs_edge.render import Style
 
@@ -50,6 +50,9 @@ class Lazy:
 
 COMMANDS: Mapping[str, Lazy] = {
     "selftest": Lazy("cxrs_edge.cli_selftest", "tflite", "Does this machine give the released answers?"),
+    "explain": Lazy(
+        "cxrs_edge.cli_explain", "tflite", "Show what an X-ray's level comes from, and check it."
+    ),
     "serve": Lazy("cxrs_edge.cli_serve", "serve", "A page to grade X-rays with, and a JSON API."),
     "show": Lazy("cxrs_edge.cli_show", "tflite", "Write what the network sees of an X-ray, as a picture."),
     "watch": Lazy("cxrs_edge.cli_watch", "tflite", "Grade what arrives in a folder, unattended."),
@@ -155,6 +158,13 @@ def main() -> None:
     default=True,
     help="--no-gate grades whatever it is, also what is no upright frontal chest X-ray; each grade says so.",
 )
+@click.option(
+    "--evidence",
+    "evidence_dir",
+    metavar="DIR",
+    type=ANY_PATH,
+    help="Write a picture of each image's critical factors to DIR, as `explain` does; json gets the polygons.",
+)
 @click.pass_context
 def predict(
     ctx: click.Context,
@@ -164,6 +174,7 @@ def predict(
     threads: int | None,
     style: Style,
     gated: bool,
+    evidence_dir: str | None,
 ) -> None:
     """Grade PNG, JPEG, TIFF, BMP or DICOM X-rays of the chest, seen from the front.
 
@@ -176,6 +187,7 @@ def predict(
       cxrs-edge predict scan.png
       cxrs-edge predict scans/ --format csv > grades.csv
       cxrs-edge predict - < scan.png
+      cxrs-edge predict scans/ --evidence pictures --format json > grades.jsonl
     """
     from cxrs_edge.grade import Failure
     from cxrs_edge.inputs import find_images
@@ -184,14 +196,16 @@ def predict(
 
     limit_memory()
     grader = open_grader(model, engine, threads, gated=gated)
+    answer = _answering(grader, style, evidence_dir)
     click.echo(f"{printable(description(grader))}\n{RESEARCH_USE}", err=True)
     if style == "csv":
         click.echo(csv_header())
     inputs, failed = list(find_images(paths)), 0
     for item in _with_progress(inputs):
-        result = item if isinstance(item, Failure) else _grade(grader, item)
-        failed += isinstance(result, Failure)
-        click.echo(render(result, style), err=style == "text" and isinstance(result, Failure))
+        answered = item if isinstance(item, Failure) else _attempt(answer, item)
+        failed += isinstance(answered, Failure)
+        text = render(answered, style) if isinstance(answered, Failure) else answered
+        click.echo(text, err=style == "text" and isinstance(answered, Failure))
     if failed:
         click.echo(f"{failed} of {len(inputs)} inputs got no grade.", err=True)
         ctx.exit(1)
@@ -226,15 +240,29 @@ def info(model: str | None, style: str) -> None:
     click.echo(json.dumps(description) if style == "json" else render_info(description))
 
 
-def _grade(grader: Grader, path: str) -> Grade | Failure:
+Answer = Callable[[str | bytes, str], str]
+"""An image, as a path or as bytes, and its name -> what is printed of it."""
+
+
+def _answering(grader: Grader, style: Style, evidence_dir: str | None) -> Answer:
+    from cxrs_edge.render import render
+
+    if evidence_dir is None:
+        return lambda source, name: render(grader.grade(source, name=name), style)
+    from cxrs_edge.evidence.answer import answering
+    from cxrs_edge.evidence.folder import PICTURE_ONLY
+
+    return answering(grader, style, evidence_dir, PICTURE_ONLY)
+
+
+def _attempt(answer: Answer, path: str) -> str | Failure:
     from cxrs_edge.grade import Failure
 
+    name = "stdin" if path == STDIN else path
     try:
-        if path == STDIN:
-            return grader.grade(_read_stdin(), name="stdin")
-        return grader.grade(path)
+        return answer(_read_stdin() if path == STDIN else path, name)
     except CxrsError as error:
-        return Failure.of("stdin" if path == STDIN else path, error)
+        return Failure.of(name, error)
 
 
 def _read_stdin() -> bytes:

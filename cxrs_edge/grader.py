@@ -28,12 +28,14 @@ class Examination:
 
     Attributes
     ----------
-    pixels : what the network saw, uint8, 1 x H x W x C.
+    image : the X-ray as it was decoded.
+    pixels : what the network saw of it, uint8, 1 x H x W x C.
     outputs : what it said, as the engine gave it: all that the card names, ``evidence`` too if it does, checked;
         empty if the quality gate rejected the image.
     """
 
     grade: Grade
+    image: GrayImage
     pixels: Pixels
     outputs: Outputs
 
@@ -127,7 +129,7 @@ class Grader:
             geographic=decision.geographic,
             opacity=decision.opacity,
         )
-        return Examination(graded, pixels, outputs)
+        return Examination(graded, image, pixels, outputs)
 
     @property
     def model_info(self) -> ModelInfo:

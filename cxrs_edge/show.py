@@ -37,12 +37,12 @@ def draw_shown(image: GrayImage, card: ModelCard) -> bytes:
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(FONT_SIZE)
     for row, line in enumerate(lines):
         draw.text((MARGIN, enlarged.height + MARGIN + row * LINE_HEIGHT), line, fill=255, font=font)
-    return _to_png(picture)
+    return to_png(picture)
 
 
 def draw_square(image: GrayImage, card: ModelCard) -> bytes:
     """PNG: the prepared square alone, for a page that tells the rest in words; raises as `draw_shown`."""
-    return _to_png(_enlarge(image, card))
+    return to_png(_enlarge(image, card))
 
 
 def draw_evidence(pixels: Pixels, evidence: NDArray[np.float32]) -> bytes:
@@ -51,14 +51,20 @@ def draw_evidence(pixels: Pixels, evidence: NDArray[np.float32]) -> bytes:
     Orange speaks for level 2, blue for level 1, the strongest cell the most. `pixels` and `evidence` (1 x h x w) are
     those of `cxrs_edge.grader.Examination`.
     """
-    square = Image.fromarray(pixels[0, :, :, 0])
-    strongest = float(np.abs(evidence).max()) or 1.0
-    strength = Image.fromarray(evidence[0] / strongest).resize(square.size, Image.Resampling.BILINEAR)
-    share = np.asarray(strength)[:, :, np.newaxis]
+    square = pixels[0, :, :, 0]
+    share = spread_evenly(evidence[0], square.shape)[:, :, np.newaxis]
     colours = np.where(share > 0, FOR_LEVEL2, FOR_LEVEL1)
-    gray = np.repeat(np.asarray(square)[:, :, np.newaxis], 3, axis=2)
+    gray = np.repeat(square[:, :, np.newaxis], 3, axis=2)
     mixed = gray + (colours - gray) * np.abs(share) * MOST_COLOUR
-    return _to_png(Image.fromarray(mixed.astype(np.uint8)))
+    return to_png(Image.fromarray(mixed.astype(np.uint8)))
+
+
+def spread_evenly(evidence: NDArray[np.floating], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """The map (h x w) at an image's height and width, -1 to 1: the strongest cell is 1 or -1, 0 stays 0."""
+    height, width = shape
+    strongest = float(np.abs(evidence).max()) or 1.0
+    cells = Image.fromarray((evidence / strongest).astype(np.float32))
+    return np.asarray(cells.resize((width, height), Image.Resampling.BILINEAR))
 
 
 def describe(image: GrayImage, card: ModelCard) -> list[str]:
@@ -81,7 +87,8 @@ def _enlarge(image: GrayImage, card: ModelCard) -> Image.Image:
     return square.resize((square.width * scale, square.height * scale), Image.Resampling.NEAREST)
 
 
-def _to_png(picture: Image.Image) -> bytes:
+def to_png(picture: Image.Image) -> bytes:
+    """A picture as the bytes of a PNG file."""
     png = io.BytesIO()
     picture.save(png, "PNG", optimize=True)
     return png.getvalue()

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import itertools
 import json
 import os
 import shutil
@@ -30,15 +29,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cxrs_edge.errors import InputError
-from cxrs_edge.files import write_atomically
+from cxrs_edge.files import numbered_names, write_atomically
 from cxrs_edge.grade import Failure, Grade
 from cxrs_edge.render import to_json
 
 TAKEN = ".cxrs-edge"
 LOCK = ".lock"
 SHELVES = ("grades", "done", "bad")
-LONGEST_NAME = 180
-"""Bytes; file systems allow 255, and suffixes are put behind it."""
 NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP)
 """What network shares answer that can't fsync a folder."""
 
@@ -72,7 +69,7 @@ class Folders:
 
     def free_name(self, name: str) -> str:
         """The name itself if no file here ever had it, else scan-2.png and so on; a name too long is cut."""
-        return next(name for name in _candidates(name) if not self._has(name))
+        return next(free for free in numbered_names(name) if not self._has(free))
 
     def take(self, path: Path, name: str) -> bool:
         """Move a file among the taken ones under a free name; False if it vanished."""
@@ -158,16 +155,6 @@ def open_regular(path: Path) -> Iterator[BufferedReader]:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "not a regular file; remove it", str(path))
         yield file
-
-
-def _candidates(name: str) -> Iterator[str]:
-    stem, suffix = Path(name).stem, Path(name).suffix
-    if len(os.fsencode(suffix)) > LONGEST_NAME // 2:
-        stem, suffix = name, ""
-    while len(os.fsencode(stem + suffix)) > LONGEST_NAME:
-        stem = stem[:-1]
-    yield stem + suffix
-    yield from (f"{stem}-{number}{suffix}" for number in itertools.count(2))
 
 
 def _check_apart(inbox: Path, output: Path) -> None:

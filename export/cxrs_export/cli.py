@@ -12,6 +12,7 @@ import click
 from cxrs_bench.labelled import LabelledSet, in_split, read_labelled
 from cxrs_bench.progress import progress
 from cxrs_edge.errors import DataError
+from cxrs_export.cli_evidence import evaluate_evidence, evaluate_marks, evidence_options
 
 FILE = click.Path(path_type=Path)
 
@@ -20,7 +21,8 @@ FILE = click.Path(path_type=Path)
     epilog="\b\nExamples:\n"
     "  cxrs-edge evaluate model.keras data/severity\n"
     "  cxrs-edge evaluate cxrs-int8.tflite data/severity --compare cxrs-float32.tflite\n"
-    "  cxrs-edge evaluate predictions.csv"
+    "  cxrs-edge evaluate predictions.csv\n"
+    "  cxrs-edge evaluate cxrs-int8.tflite data/severity --evidence records.jsonl --float-model cxrs.keras"
 )
 @click.argument("source", type=FILE)
 @click.argument("data", type=FILE, required=False)
@@ -35,6 +37,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--predictions", type=FILE, help="Write each image's probability to this CSV.")
 @click.option("--published", is_flag=True, help="Print the paper's figures beside the measured ones.")
 @click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@evidence_options
 def evaluate(
     source: Path,
     data: Path | None,
@@ -49,12 +52,16 @@ def evaluate(
     predictions: Path | None,
     published: bool,
     style: str,
+    **evidence: Any,
 ) -> None:
     """Judge SOURCE on the labelled set DATA: the paper's Tables 3 and 4, with 95 % intervals.
 
     SOURCE is a Keras model, an exported .tflite or .onnx file, or a CSV of predictions (then DATA isn't
     needed). Intervals resample patients, with all their images. Every image counts; how many of them the quality gate
     would reject is said beside it.
+
+    With --evidence it judges instead whether the evidence of an exported SOURCE shows what drives its decisions, with
+    --marks whether pasted marks change them.
     """
     from cxrs_bench.evaluation import evaluate as judge
     from cxrs_bench.evaluation import paired_flips, render_flips, render_text
@@ -64,6 +71,13 @@ def evaluate(
     from cxrs_export.grading import predict_labelled
 
     rows = () if data is None else _rows_to_judge(data, images, split, basis)
+    if evidence.pop("marks"):
+        limit = evidence["limit"]
+        evaluate_marks(source, rows, engine, threads, limit=limit, resamples=resamples, seed=seed)
+        return
+    if evidence["records"] is not None:
+        evaluate_evidence(source, rows, engine, threads, resamples=resamples, seed=seed, **evidence)
+        return
 
     def predict(file: Path) -> Any:
         if file.suffix == ".csv":

@@ -54,7 +54,7 @@ def test_the_metadata_names_licences_python_and_extras(wheel: Path) -> None:
     assert metadata["License-Expression"] == "Apache-2.0 AND CC-BY-NC-SA-4.0"
     assert metadata["Requires-Python"] == ">=3.11"
     assert set(metadata.get_all("Provides-Extra", [])) == {
-        "tflite", "onnx", "openvino", "dicom", "serve", "bench", "data", "export", "all", "fuzz", "dev",
+        "tflite", "onnx", "openvino", "dicom", "serve", "bench", "data", "explain", "export", "all", "fuzz", "dev",
     }  # fmt: skip
     always = [r for r in metadata.get_all("Requires-Dist", []) if "extra ==" not in r]
     assert sorted(r.split(">=")[0] for r in always) == ["click", "numpy", "pillow"]
