@@ -156,9 +156,11 @@ def _chain(model: keras.Model) -> list[keras.layers.Layer]:
     """The layers that an image goes through one after the other, up to the first convolution or branch."""
     import keras
 
-    if len(model.inputs) != 1:
+    # A sequential model can't be cloned with other layers in between.
+    if isinstance(model, keras.Sequential) or len(model.inputs) != 1:
         return []
-    tensor, chain = model.inputs[0], []
+    tensor = model.inputs[0]
+    chain: list[keras.layers.Layer] = []
     while not chain or not isinstance(chain[-1], keras.layers.Conv2D):
         following = [
             layer
@@ -175,7 +177,7 @@ def _chain(model: keras.Model) -> list[keras.layers.Layer]:
 def _has_stride_2(convolution: keras.layers.Conv2D) -> bool:
     """Whether it is one of a square kernel, undilated and ungrouped, with stride 2."""
     height, width = convolution.kernel_size
-    return (
+    return bool(
         convolution.strides == (BLOCK, BLOCK)
         and height == width > BLOCK
         and convolution.dilation_rate == (1, 1)

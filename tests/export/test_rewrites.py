@@ -140,6 +140,11 @@ def test_an_image_that_is_read_twice_stays() -> None:
     assert find_stem(model) is None
 
 
+def test_a_sequential_model_stays() -> None:
+    model = keras.Sequential([keras.Input((SIZE, SIZE, 3)), LAYERS.Conv2D(4, 7, strides=2, padding="same")])
+    assert for_inference(model) is model
+
+
 def test_blocks_kernel_by_hand() -> None:
     """One row of zeros above: row 0 of the kernel meets the block above, rows 1 and 2 the block itself."""
     kernel = np.arange(1, 10, dtype=np.float32).reshape(3, 3, 1, 1)
