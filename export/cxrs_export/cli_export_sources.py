@@ -42,9 +42,10 @@ class Loaded:
 
 def load_networks(model: Path | None, source: dict[str, Any]) -> Iterator[Loaded]:
     """CXR-S, from MODEL if named, then the networks it is compared with, all for its input."""
+    from cxrs_export.backbones import NETWORKS
     from cxrs_export.baselines import random_networks
 
-    names = ["cxrs", "resnet50", "chexnet"]
+    names = list(NETWORKS)
     spec = InputSpec()
     if model is not None:
         trained = load_source(model, "gap", source)
