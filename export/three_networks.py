@@ -20,7 +20,7 @@ from cxrs_bench.progress import progress
 from cxrs_edge.files import write_atomically
 from cxrs_export.backbones import NETWORKS, NetworkName
 from cxrs_export.run_folder import EpochResult
-from cxrs_export.three_networks import Protocol, comparison, train_network
+from cxrs_export.three_networks import Protocol, comparison, render_comparison, train_network
 from cxrs_export.train_config import read_config
 
 RECIPES = Path(__file__).parent / "recipes" / "three-networks"
@@ -60,9 +60,10 @@ def main(
             )
     if not only:
         target.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(comparison(trained, protocol), indent=1, allow_nan=False)
+        found = comparison(trained, protocol)
+        text = json.dumps(found, indent=1, allow_nan=False)
         write_atomically(target, f"{text}\n".encode())
-        click.echo(target)
+        click.echo(f"{render_comparison(found)}\n\n{target}")
 
 
 def _tell(network: str) -> Callable[[str, EpochResult], None]:

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from cxrs_bench.calibration import level2_probability
-from cxrs_bench.evaluation import evaluate
+from cxrs_bench.evaluation import Estimate, evaluate
 from cxrs_bench.findings import FindingSet, findings_digest
 from cxrs_bench.labelled import LabelledSet, set_digest
 from cxrs_bench.out_of_fold import Judged
 from cxrs_bench.paired import balanced_accuracy_difference, paired_difference
 from cxrs_bench.predictions import Predictions
 from cxrs_bench.progress import Report
+from cxrs_bench.published import LABELS, NAMES
 from cxrs_edge.files import write_atomically
 from cxrs_export.backbones import NetworkName
 from cxrs_export.crossval import cross_validate
@@ -159,6 +160,28 @@ def comparison(
         },
         "packages": package_versions(),
     }
+
+
+def render_comparison(found: Mapping[str, Any]) -> str:
+    """Two Markdown tables: the networks' figures, and their differences."""
+    columns = ("sensitivity_level1", "sensitivity_level2", "balanced_accuracy", "auc")
+    head = ["network", *(LABELS.get(column, "AUC") for column in columns), "learning rate", "CPU minutes"]
+    lines = [_row(head), "|---" * len(head) + "|"]
+    for name, one in found["networks"].items():
+        figures = [Estimate(**one["by_image"][column]) for column in columns]
+        rate = one["recipes"]["pretraining"]["learning_rate"]
+        lines.append(_row([NAMES[name], *figures, f"{rate:g}", f"{one['cpu_minutes']:.0f}"]))
+    head = ["difference", "balanced accuracy", "AUC", "McNemar's exact p"]
+    lines += ["", _row(head), "|---" * len(head) + "|"]
+    for pair in found["pairs"]:
+        balanced = Estimate(**{key: pair[key] for key in ("value", "low", "high", "undefined_share")})
+        names = f"{NAMES[pair['a']]} less {NAMES[pair['b']]}"
+        lines.append(_row([names, balanced, Estimate(**pair["auc_difference"]), f"{pair['mcnemar_p']:.2f}"]))
+    return "\n".join(lines)
+
+
+def _row(cells: Iterable[object]) -> str:
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def graded(of: Judged) -> Predictions:

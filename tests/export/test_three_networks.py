@@ -28,7 +28,15 @@ from cxrs_export.keras_file import Provenance, load_network, save_model
 from cxrs_export.loop import copy_weights
 from cxrs_export.run_folder import EpochResult, write_history
 from cxrs_export.severity_network import build_severity_network, full_model, logits_model
-from cxrs_export.three_networks import Protocol, Trained, comparison, graded, thinned, train_network
+from cxrs_export.three_networks import (
+    Protocol,
+    Trained,
+    comparison,
+    graded,
+    render_comparison,
+    thinned,
+    train_network,
+)
 from cxrs_export.train_config import Tasks, TrainConfig, read_config, write_config
 from three_networks import main
 
@@ -93,12 +101,14 @@ def test_the_file_is_the_reports_and_its_figures_are_right(tmp_path: Path) -> No
     assert (pair.a, pair.b) == ("cxrs", "chexnet")
     assert pair.value == pytest.approx(5 / 6 - 3 / 4)
     assert pair.low <= pair.value <= pair.high
-    assert "6 epochs" not in read.protocol
     assert "1 epoch(s) on 6 X-rays" in read.protocol
     assert "5 images of 5 patients" in read.protocol
     assert "3 CPU minutes" in read.protocol
     assert found["networks"]["cxrs"]["trials"] == {"0.0003": 1.5, "0.001": 1.25}
     assert found["pairs"][0]["right_by_a_only"] == 1
+    table = render_comparison(found)
+    assert "| COVID-Net CXR-S | 1.000 (1.00 to 1.00) | 0.667 " in table
+    assert "| COVID-Net CXR-S less CheXNet | 0.083 " in table
 
 
 @pytest.mark.parametrize(("losses", "better"), [((1.0, 0.9), 0.001), ((0.8, 0.9), 0.0003)])
