@@ -24,6 +24,7 @@ from cxrs_edge.errors import TrainingError
 from cxrs_edge.prepare import InputSpec
 from cxrs_export import three_networks
 from cxrs_export.backbones import NETWORKS, build_backbone
+from cxrs_export.cli_export_sources import load_source
 from cxrs_export.keras_file import Provenance, load_network, save_model
 from cxrs_export.loop import copy_weights
 from cxrs_export.run_folder import EpochResult, write_history
@@ -186,6 +187,9 @@ def test_heads_and_backbone_keep_their_weights_between_the_stages(tmp_path: Path
     assert np.abs(before["zones"] - 0.5).max() > 1e-4
     for name in ("probabilities", "zones", "extents"):
         np.testing.assert_allclose(before[name], after[name], rtol=1e-6)
+    loaded = load_source(path, "gap", {"checkpoint": None, "image": None, "output": None})
+    assert loaded.name == "resnet50"
+    assert loaded.network == f"ResNet-50, {first.count_params():,} parameters"
     with pytest.raises(
         TrainingError, match=r"has other layers than the network to train.*of the same network"
     ):
