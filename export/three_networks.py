@@ -32,17 +32,24 @@ FILE, NEW = click.Path(path_type=Path, exists=True), click.Path(path_type=Path)
 @click.argument("data", type=FILE)
 @click.argument("pretrain_data", type=FILE)
 @click.option("-o", "--output", "run", type=NEW, default=Path("runs/three-networks"), show_default=True)
-@click.option("--json", "target", type=NEW, default=FIGURES, help="File of the figures.")
+@click.option(
+    "--json", "target", type=NEW, help="File of the figures.  [default: docs/bench/three-networks.json]"
+)
 @click.option("--recipes", type=FILE, default=RECIPES, help="Folder with pretrain.toml and tune.toml.")
 @click.option(
     "--network",
     "only",
     type=click.Choice(NETWORKS),
     multiple=True,
-    help="Train this one and write no figures; may be repeated.",
+    help="Train this one only, and write no figures without --json; may be repeated.",
 )
 def main(
-    data: Path, pretrain_data: Path, run: Path, target: Path, recipes: Path, only: tuple[NetworkName, ...]
+    data: Path,
+    pretrain_data: Path,
+    run: Path,
+    target: Path | None,
+    recipes: Path,
+    only: tuple[NetworkName, ...],
 ) -> None:
     """Train the three networks alike on PRETRAIN_DATA, then on folds of DATA, and compare what they grade."""
     labelled = read_labelled(data)
@@ -58,7 +65,9 @@ def main(
             trained[network] = train_network(
                 network, protocol, run / network, report=report, on_epoch=_tell(network)
             )
-    if not only:
+    if target is None and not only:
+        target = FIGURES
+    if target is not None:
         target.parent.mkdir(parents=True, exist_ok=True)
         found = comparison(trained, protocol)
         text = json.dumps(found, indent=1, allow_nan=False)
