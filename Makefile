@@ -16,7 +16,7 @@ TFLITE_RUNTIME_VENV := .venv-tflite-runtime
 PYTHON311 ?= python3.11
 
 .PHONY: demo test test-pythons test-tflite-runtime test-slow test-arm64 test-armv7 fuzz memory load lint complexity
-.PHONY: bench offline-bundle pretrain model release golden clean
+.PHONY: bench three-networks offline-bundle pretrain model release golden clean
 
 demo: $(DEMO_VENV)/.done  ## Install the runtime only and grade an image: make demo IMAGE=scan.png
 	$(DEMO_VENV)/bin/cxrs-edge predict "$(IMAGE)"
@@ -73,7 +73,12 @@ bench: $(VENV)/.done runs/networks/.done  ## Times of the three networks on ever
 	    --overwrite
 	$(VENV)/bin/cxrs-edge bench analyse docs/bench/bench.json --models runs/networks \
 	    $(if $(wildcard $(DATA)),--labels $(DATA))
-	$(VENV)/bin/cxrs-edge bench report docs/bench/bench.json -o docs/bench/bench.html
+	$(VENV)/bin/cxrs-edge bench report docs/bench/bench.json -o docs/bench/bench.html \
+	    $(addprefix --three-networks ,$(wildcard docs/bench/three-networks.json))
+
+# CXR-S, ResNet-50 and CheXNet trained alike: docs/three-networks.md. An hour of two cores, resumable.
+three-networks: $(VENV)/.done  ## Their accuracy by folds of patients, from DATA and PRETRAIN_DATA
+	$(VENV)/bin/python export/three_networks.py $(DATA) $(PRETRAIN_DATA) -o runs/three-networks
 
 runs/networks/.done: export/checkpoints/cxrs.keras | $(VENV)/.done
 	$(VENV)/bin/cxrs-edge export export/checkpoints/cxrs.keras --baselines -o runs/networks \

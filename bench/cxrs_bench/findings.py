@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import csv
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from cxrs_bench.label_table import filled, image_path, read_table, refuse_duplicates, with_suffix
-from cxrs_bench.labelled import refuse_shared_patients
+from cxrs_bench.labelled import Assigned, refuse_shared_patients
 from cxrs_edge.errors import DataError
 
 REQUIRED_COLUMNS = ("image_id", "source", "patient_id", "label", "split")
@@ -59,6 +60,12 @@ def read_findings(folder: Path, *, images: Path | None = None) -> FindingSet:
     refuse_duplicates([row.image_id for row in rows], path)
     refuse_shared_patients(rows)
     return rows
+
+
+def without_patients(rows: FindingSet, others: Iterable[Assigned]) -> FindingSet:
+    """The images of all patients but those of another set: one that networks will be trained for and judged on."""
+    patients = {row.patient for row in others}
+    return tuple(row for row in rows if row.patient not in patients)
 
 
 def findings_digest(rows: FindingSet) -> str:

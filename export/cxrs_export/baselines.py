@@ -6,13 +6,15 @@ DenseNet-121 for two levels, not the authors' checkpoints.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from cxrs_edge.card import RANDOM_WEIGHTS
+from cxrs_export.backbones import NETWORKS, NetworkName, build_backbone
 from cxrs_export.keras_file import Provenance
+from cxrs_export.network import build_network
 
 if TYPE_CHECKING:
     import keras
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from cxrs_edge.prepare import InputSpec
 
 SEED = 0
+WORDS = {"cxrs": "COVID-Net CXR-S", "resnet50": "ResNet-50", "chexnet": "CheXNet (DenseNet-121)"}
 PHANTOMS = 4
 """Drawn phantoms whose statistics the batch norms of random networks get."""
 
@@ -33,7 +36,7 @@ class RandomNetwork(NamedTuple):
     provenance: Provenance
 
 
-def random_networks(spec: InputSpec, *names: str) -> Iterator[RandomNetwork]:
+def random_networks(spec: InputSpec, *names: NetworkName) -> Iterator[RandomNetwork]:
     """CXR-S and the networks it is compared with, or those of these names, with random weights.
 
     All take the same input. Batch norms get the statistics of drawn phantoms, as training would leave them: as they
@@ -42,19 +45,11 @@ def random_networks(spec: InputSpec, *names: str) -> Iterator[RandomNetwork]:
     """
     import keras
 
-    from cxrs_export.network import build_network
-
-    builders: dict[str, tuple[str, Callable[[], keras.Model]]] = {
-        "cxrs": ("COVID-Net CXR-S", lambda: build_network(size=spec.size, channels=spec.channels)),
-        "resnet50": ("ResNet-50", lambda: resnet50(spec.size, spec.channels)),
-        "chexnet": ("CheXNet (DenseNet-121)", lambda: chexnet(spec.size, spec.channels)),
-    }
-    for name in names or builders:
-        words, build = builders[name]
+    for name in names or NETWORKS:
         keras.utils.set_random_seed(SEED)
-        model = build()
+        model = level_network(name, spec.size, spec.channels)
         settle_batch_norms(model, spec)
-        described = f"{words} with random weights, {model.count_params():,} parameters"
+        described = f"{WORDS[name]} with random weights, {model.count_params():,} parameters"
         yield RandomNetwork(
             name, described, model, Provenance(input=spec, training={**RANDOM_WEIGHTS, "seed": SEED})
         )
@@ -91,9 +86,7 @@ def resnet50(size: int = 480, channels: int = 3) -> keras.Model:
     The stride is in a block's first 1x1 convolution, as in the paper; PyTorch's variant has it in
     the 3x3 and costs more.
     """
-    import keras
-
-    return _with_levels(keras.applications.ResNet50, size, channels, "resnet50")
+    return level_network("resnet50", size, channels)
 
 
 def chexnet(size: int = 480, channels: int = 3) -> keras.Model:
@@ -102,19 +95,16 @@ def chexnet(size: int = 480, channels: int = 3) -> keras.Model:
     CheXNet is DenseNet-121 (Huang et al., Densely Connected Convolutional Networks, CVPR 2017) with
     a head of 14 findings. Parameters and result as in `resnet50`.
     """
+    return level_network("chexnet", size, channels)
+
+
+def level_network(network: NetworkName, size: int, channels: int) -> keras.Model:
+    """The backbone of that name, global average pooling, Dense 2, Softmax; random weights."""
     import keras
 
-    return _with_levels(keras.applications.DenseNet121, size, channels, "chexnet")
-
-
-def _with_levels(backbone: Any, size: int, channels: int, name: str) -> keras.Model:
-    """Scaling, the backbone without its top, global average pooling, Dense 2, Softmax."""
-    import keras
-
-    shape = (size, size, channels)
-    image = keras.Input(shape, name="image")
-    x = keras.layers.Rescaling(1 / 255, name="scale")(image)
-    x = backbone(include_top=False, weights=None, input_tensor=x, input_shape=shape).output
-    x = keras.layers.GlobalAveragePooling2D(name="gap")(x)
+    if network == "cxrs":
+        return build_network(size=size, channels=channels)
+    image, features = build_backbone(network, size, channels)
+    x = keras.layers.GlobalAveragePooling2D(name="gap")(features)
     x = keras.layers.Dense(2, use_bias=False, name="logits")(x)
-    return keras.Model(image, keras.layers.Softmax(name="probabilities")(x), name=name)
+    return keras.Model(image, keras.layers.Softmax(name="probabilities")(x), name=network)

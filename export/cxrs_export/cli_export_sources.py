@@ -41,16 +41,18 @@ class Loaded:
 
 
 def load_networks(model: Path | None, source: dict[str, Any]) -> Iterator[Loaded]:
-    """CXR-S, from MODEL if named, then the networks it is compared with, all for its input."""
+    """MODEL if named, in place of the random network of its name, then the others, all for its input."""
+    from cxrs_export.backbones import NETWORKS
     from cxrs_export.baselines import random_networks
 
-    names = ["cxrs", "resnet50", "chexnet"]
+    names = list(NETWORKS)
     spec = InputSpec()
     if model is not None:
         trained = load_source(model, "gap", source)
         spec = trained.provenance.input
         yield trained
-        names.remove("cxrs")
+        replaced = trained.name if trained.name in names else "cxrs"
+        names = [name for name in names if name != replaced]
     for one in random_networks(spec, *names):
         yield Loaded(
             one.model,
@@ -79,6 +81,7 @@ def load_source(model: Path | None, head: str, source: dict[str, Any]) -> Loaded
 
 
 def _load_keras(model: Path | None, head: str, source: dict[str, Any]) -> Loaded:
+    from cxrs_export.baselines import WORDS
     from cxrs_export.network import has_gap_head, resize_network
 
     given = [f"--{option.replace('_', '-')}" for option, value in source.items() if value is not None]
@@ -89,6 +92,9 @@ def _load_keras(model: Path | None, head: str, source: dict[str, Any]) -> Loaded
     network, provenance = load_model(model or released_checkpoint())
     if head == "flatten" and has_gap_head(network):
         network = resize_network(network, provenance.input.size, head="flatten")
+    if network.name in ("resnet50", "chexnet"):
+        words = f"{WORDS[network.name]}, {network.count_params():,} parameters"
+        return Loaded(network, provenance, name=network.name, network=words)
     return Loaded(network, provenance)
 
 

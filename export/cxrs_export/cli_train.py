@@ -10,11 +10,12 @@ from typing import Any, TypeVar
 
 import click
 
-from cxrs_bench.findings import read_findings
+from cxrs_bench.findings import read_findings, without_patients
 from cxrs_bench.labelled import in_split, read_labelled, without_no_derivatives
 from cxrs_bench.progress import progress
 from cxrs_edge.extras import import_extra
 from cxrs_export.augment import Augmentation
+from cxrs_export.backbones import NETWORKS
 from cxrs_export.disguise import Disguise
 from cxrs_export.run_folder import EpochResult, read_history
 from cxrs_export.train_config import SCHEDULES, TrainConfig, read_config
@@ -27,6 +28,7 @@ RECIPE_OPTIONS = (
     click.option("--images", type=FILE, help="Folder of the images, if not beside the list."),
     click.option("--config", "config_file", type=FILE, help="TOML file; options override it."),
     click.option("--init", type=FILE, help="Keras model whose weights the run starts from."),
+    click.option("--network", type=click.Choice(NETWORKS), help="[default: cxrs]"),
     click.option("--size", type=int, help="Input pixels a side.  [default: 480]"),
     click.option("--channels", type=int, help="Input channels, 1 or 3.  [default: 3]"),
     click.option("--crop-top", type=float, help="Share cut off at the top.  [default: 0.08]"),
@@ -86,9 +88,8 @@ def pretrain(
     from cxrs_export.pretraining import pretrain as pretrain_network
 
     config = configure(config_file, options)
-    patients = {row.patient for other in without for row in read_labelled(other)}
     everything = read_findings(data, images=images)
-    rows = tuple(row for row in everything if row.patient not in patients)
+    rows = without_patients(everything, [row for other in without for row in read_labelled(other)])
     if len(rows) < len(everything):
         click.echo(f"{len(everything) - len(rows)} images left out: their patients are in another set")
     # Before the progress bar, whose extra alone would not do.

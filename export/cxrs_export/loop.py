@@ -13,9 +13,9 @@ import numpy as np
 from cxrs_bench.progress import Report
 from cxrs_edge.errors import TrainingError
 from cxrs_edge.extras import import_extra
+from cxrs_export.backbones import is_backbone
 from cxrs_export.batches import prefetch
 from cxrs_export.keras_file import load_network
-from cxrs_export.network import is_backbone
 from cxrs_export.run_folder import (
     EpochResult,
     checkpoint_path,
@@ -100,7 +100,7 @@ def copy_weights(init: Path, model: keras.Model) -> None:
         elif is_backbone(layer):
             raise TrainingError(
                 f"{init}: has other layers than the network to train; expected a model that cxrs-edge train or "
-                f"pretrain wrote with {model.get_layer('stem').kernel.shape[2]} channels"
+                f"pretrain wrote of the same network with {model.input_shape[-1]} channels"
             )
 
 

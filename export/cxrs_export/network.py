@@ -82,25 +82,6 @@ def build_network(
     return keras.Model(image, keras.layers.Softmax(name="probabilities")(x), name=name)
 
 
-def build_finding_network(*, size: int, channels: int = 3, classes: int) -> keras.Model:
-    """Build the same backbone with another head, for pretraining; random weights.
-
-    Returns
-    -------
-    keras.Model from ``image`` as in `build_network` to ``finding_logits`` (float32, N x classes).
-    """
-    import keras
-
-    image, features = backbone(size, channels, CXR_S_WIDTHS)
-    x = keras.layers.GlobalAveragePooling2D(name="gap")(features)
-    return keras.Model(image, keras.layers.Dense(classes, name="finding_logits")(x), name="cxrs-pretraining")
-
-
-def is_backbone(layer: keras.layers.Layer) -> bool:
-    """Whether a layer belongs to what all our networks share: the stem and the four stages."""
-    return bool(layer.name.startswith(("stem", "stage")))
-
-
 def freeze_stages(model: keras.Model, stages: int) -> None:
     """Keep the weights of the first `stages` stages, the stem with them, as they are; 0 freezes nothing.
 

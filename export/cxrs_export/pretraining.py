@@ -19,10 +19,10 @@ from cxrs_bench.findings import FindingSet, findings_digest
 from cxrs_bench.progress import Report
 from cxrs_edge.errors import TrainingError
 from cxrs_edge.extras import import_extra
+from cxrs_export.backbones import build_backbone
 from cxrs_export.batches import changed_batches, load_planes, plain_batches, shared_order
 from cxrs_export.keras_file import Provenance, package_versions, save_model
 from cxrs_export.loop import copy_weights, init_provenance, make_deterministic, run_epochs, starting_point
-from cxrs_export.network import build_finding_network
 from cxrs_export.run_folder import MODEL, EpochResult, claim_folder
 from cxrs_export.train_config import TrainConfig
 
@@ -125,7 +125,7 @@ class _FindingTask:
     def build(self) -> keras.Model:
         keras = import_extra("keras", "export")
         classes = len(self.catalogue.findings)
-        network = build_finding_network(size=self.config.size, channels=self.config.channels, classes=classes)
+        network = _finding_network(self.config, classes)
         if self.init is not None:
             copy_weights(self.init, network)
         excluded = keras.Input((classes,), name="excluded")
@@ -159,13 +159,25 @@ class _FindingTask:
 
     def finish(self, model: keras.Model) -> keras.Model:
         keras = import_extra("keras", "export")
-        return keras.Model(model.input[0], model.get_layer("finding_logits").output, name="cxrs-pretraining")
+        return keras.Model(model.input[0], model.get_layer("finding_logits").output, name=_name(self.config))
 
     def _excluded(self, source: NDArray[np.int64]) -> NDArray[np.float32]:
         excluded: NDArray[np.float32] = np.where(self.catalogue.occurs[source], 0, IMPOSSIBLE).astype(
             np.float32
         )
         return excluded
+
+
+def _finding_network(config: TrainConfig, classes: int) -> keras.Model:
+    """From ``image`` (pixel values 0..255) to ``finding_logits``, float32, N x classes; random weights."""
+    keras = import_extra("keras", "export")
+    image, features = build_backbone(config.network, config.size, config.channels)
+    x = keras.layers.GlobalAveragePooling2D(name="gap")(features)
+    return keras.Model(image, keras.layers.Dense(classes, name="finding_logits")(x), name=_name(config))
+
+
+def _name(config: TrainConfig) -> str:
+    return f"{config.network}-pretraining"
 
 
 def judge_findings(

@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from cxrs_bench.readings import LARGEST_EXTENT
-from cxrs_export.network import CXR_S_WIDTHS, Widths, backbone
+from cxrs_export.backbones import NetworkName, build_backbone
 
 OPACITY = 1
 """Which of the two zone maps is opacity; the other is lung."""
@@ -72,9 +72,9 @@ class Evidence(keras.layers.Layer):  # type: ignore[misc]
 
 
 def build_severity_network(
-    *, size: int = 480, channels: int = 3, widths: Widths = CXR_S_WIDTHS, name: str = "cxrs"
+    *, size: int = 480, channels: int = 3, network: NetworkName = "cxrs"
 ) -> keras.Model:
-    """Build COVID-Net CXR-S with the heads of `cxrs_export.network.OUTPUTS`; random weights.
+    """Build COVID-Net CXR-S, or another network, with the heads of `cxrs_export.network.OUTPUTS`; random weights.
 
     The level is told as by `cxrs_export.network.build_network`; pooling and the dense layer have changed places
     (both are linear), so that the dense layer's values at each cell are the evidence.
@@ -85,7 +85,7 @@ def build_severity_network(
     N x 2, N x 6, N x 2, N x size/32 x size/32.
     """
     layers = keras.layers
-    image, features = backbone(size, channels, widths)
+    image, features = build_backbone(network, size, channels)
     cell_logits = layers.Dense(2, use_bias=False, name="logits")(features)
     level = layers.GlobalAveragePooling2D(name="gap")(cell_logits)
     zones = ZonePooling(name="zone_logits")(layers.Dense(2, name="zone_maps")(features))
@@ -98,7 +98,7 @@ def build_severity_network(
         "extents": layers.Rescaling(LARGEST_EXTENT, name="extents")(layers.Activation("sigmoid")(extents)),
         "evidence": Evidence(name="evidence")(cell_logits),
     }
-    return keras.Model(image, outputs, name=name)
+    return keras.Model(image, outputs, name=network)
 
 
 def logits_model(model: keras.Model) -> keras.Model:
@@ -112,10 +112,14 @@ def logits_model(model: keras.Model) -> keras.Model:
     return keras.Model(model.input, {name: model.get_layer(layer).output for name, layer in heads.items()})
 
 
-def full_model(logits: keras.Model, *, size: int, channels: int) -> keras.Model:
+def full_model(
+    logits: keras.Model, *, size: int, channels: int, network: NetworkName = "cxrs"
+) -> keras.Model:
     """The network of `build_severity_network` with the weights of a `logits_model`."""
-    model = build_severity_network(size=size, channels=channels)
-    model.set_weights(logits.get_weights())
+    model = build_severity_network(size=size, channels=channels, network=network)
+    for layer in model.layers:
+        if layer.weights:
+            layer.set_weights(logits.get_layer(layer.name).get_weights())
     return model
 
 

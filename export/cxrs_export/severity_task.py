@@ -51,7 +51,9 @@ class SeverityTask:
         return -(-len(self.planes) // self.config.batch)
 
     def build(self) -> keras.Model:
-        network = build_severity_network(size=self.config.size, channels=self.config.channels)
+        network = build_severity_network(
+            size=self.config.size, channels=self.config.channels, network=self.config.network
+        )
         if self.init is not None:
             copy_weights(self.init, network)
         freeze_stages(network, self.config.frozen_stages)
@@ -94,7 +96,9 @@ class SeverityTask:
         )
 
     def finish(self, model: keras.Model) -> keras.Model:
-        return full_model(model, size=self.config.size, channels=self.config.channels)
+        return full_model(
+            model, size=self.config.size, channels=self.config.channels, network=self.config.network
+        )
 
 
 def predict_logits(model: keras.Model, planes: NDArray[np.uint8], config: TrainConfig) -> Logits:

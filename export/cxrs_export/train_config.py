@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 from cxrs_edge.errors import TrainingError
 from cxrs_edge.prepare import InputSpec
 from cxrs_export.augment import Augmentation
+from cxrs_export.backbones import NETWORKS, NetworkName
 from cxrs_export.disguise import Disguise
 
 Schedule = Literal["constant", "cosine"]
@@ -45,6 +46,7 @@ class TrainConfig:
 
     Attributes
     ----------
+    network : ``cxrs``, or one of those it is compared with, ``resnet50`` and ``chexnet``.
     size, channels, crop_top : of the input, see `cxrs_edge.prepare.InputSpec`.
     epochs, batch : an epoch is ceil(images / batch) steps; a batch is half level 1, half level 2.
     learning_rate : Adam's, constant in the paper; ``cosine`` lets it fall to zero over the run.
@@ -54,6 +56,7 @@ class TrainConfig:
     augmentation, disguise, tasks : see `Augmentation`, `Disguise` and `Tasks`; the paper has no disguise.
     """
 
+    network: NetworkName = "cxrs"
     size: int = 480
     channels: int = 3
     crop_top: float = 0.08
@@ -69,6 +72,7 @@ class TrainConfig:
     tasks: Tasks = field(default_factory=Tasks)
 
     def __post_init__(self) -> None:
+        _require(self.network in NETWORKS, "network", self.network, " or ".join(NETWORKS))
         _require(self.size >= 32 and self.size % 32 == 0, "size", self.size, "a multiple of 32")
         _require(self.channels in (1, 3), "channels", self.channels, "1 or 3")
         _require(0 <= self.crop_top <= 0.5, "crop_top", self.crop_top, "0 to 0.5")
@@ -79,6 +83,8 @@ class TrainConfig:
         _require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 2**32 - 1")
         _require(self.fold >= -1, "fold", self.fold, "-1 or more")
         _require(0 <= self.frozen_stages <= 4, "frozen_stages", self.frozen_stages, "0 to 4")
+        stages = self.network == "cxrs" or not self.frozen_stages
+        _require(stages, "frozen_stages", self.frozen_stages, f"0: {self.network} has no such stages")
         for table, limits in LIMITS.items():
             for key, limit in limits.items():
                 value = getattr(getattr(self, table), key)

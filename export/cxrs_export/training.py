@@ -15,6 +15,7 @@ from cxrs_bench.metrics import figures
 from cxrs_bench.progress import Report
 from cxrs_edge.errors import TrainingError
 from cxrs_edge.extras import import_extra
+from cxrs_export.baselines import level_network
 from cxrs_export.batches import balanced_order, changed_batches, load_planes, plain_batches
 from cxrs_export.keras_file import Provenance, package_versions, save_model
 from cxrs_export.loop import (
@@ -25,7 +26,6 @@ from cxrs_export.loop import (
     run_epochs,
     starting_point,
 )
-from cxrs_export.network import build_network
 from cxrs_export.run_folder import HELD_OUT, MODEL, EpochResult, claim_folder
 from cxrs_export.train_config import TrainConfig
 
@@ -125,7 +125,7 @@ class _LevelTask:
 
     def build(self) -> keras.Model:
         keras = import_extra("keras", "export")
-        model = build_network(size=self.config.size, channels=self.config.channels)
+        model = level_network(self.config.network, self.config.size, self.config.channels)
         if self.init is not None:
             copy_weights(self.init, model)
         model.compile(

@@ -71,7 +71,7 @@ def test_batch_norms_hold_the_statistics_of_phantoms() -> None:
     norms = [layer for layer in one.model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert len(norms) == 121
     assert all(np.abs(norm.moving_mean.numpy()).max() > 1e-4 for norm in norms)
-    assert {norm.momentum for norm in norms} == {0.99}
+    assert {norm.momentum for norm in norms} == {0.9}
     # Fed with the same phantoms, each channel that lives is centred and has unit variance.
     images = np.concatenate(phantom_set(spec, 4, seed=0).pixels).astype(np.float32)
     last = np.asarray(keras.Model(one.model.input, norms[-1].output)(images, training=False))
