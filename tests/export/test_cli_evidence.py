@@ -102,7 +102,7 @@ def test_the_table_and_the_records(model: Path, tiny_set: Path, tmp_path: Path) 
     done = evaluate(*arguments)
     assert done.exit_code == 0, done.output
     assert "3 images, 0 of them left out" in done.stdout
-    assert "| method | impact, blur | impact, ring mean | impact, membrane | deletion |" in done.stdout
+    assert "| method | impact, blur | impact, ring mean | impact, membrane | deletion AUC |" in done.stdout
     assert "| evidence minus |" in done.stdout
     lines = records.read_text().splitlines()
     assert json.loads(lines[0])["methods"] == ["evidence", "centre"]

@@ -253,7 +253,7 @@ def record_of(patient: str, level: int, ours: bool, other: bool) -> dict:
 def test_the_tables_say_better_only_beyond_the_interval():
     records = [record_of(f"p{i}", 1 + i % 2, ours=True, other=False) for i in range(20)]
     text = render_tables(records, resamples=100, seed=0)
-    assert text.startswith("20 images of 20 patients;")
+    assert text.startswith("20 images of 20 patients, 0 of them with")
     assert "| evidence | 1.00 (1.00 to 1.00) |" in text
     assert "| centre | +1.00 (+1.00 to +1.00) |" in text
     assert "| better |" in text
