@@ -25,10 +25,10 @@ from tiny_models import FULL
 from cxrs_edge.card import Conformal, DecisionRule
 from cxrs_edge.cli import main
 from cxrs_edge.cli_watch import watch
+from cxrs_edge.files import LONGEST_NAME
 from cxrs_edge.grader import Grader
 from cxrs_edge.render import RESEARCH_USE, SCHEMA
 from cxrs_edge.watch_arrivals import Settling, Signature
-from cxrs_edge.watch_folders import LONGEST_NAME
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="file locks and signals of POSIX")
 
