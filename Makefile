@@ -82,7 +82,7 @@ three-networks: $(VENV)/.done  ## Their accuracy by folds of patients, from DATA
 
 runs/networks/.done: export/checkpoints/cxrs.keras | $(VENV)/.done
 	$(VENV)/bin/cxrs-edge export export/checkpoints/cxrs.keras --baselines -o runs/networks \
-	    --calibration-images 50 --verification-images 50
+	    --calibration-images 50 --verification-images 50 $(if $(wildcard $(DATA)),--calibration $(DATA))
 	touch $@
 
 # A backbone for `cxrs-edge train --init`, from the findings at PRETRAIN_DATA: under an hour on two cores, resumable.
