@@ -76,7 +76,7 @@ bench: $(VENV)/.done runs/networks/.done  ## Times of the three networks on ever
 	$(VENV)/bin/cxrs-edge bench report docs/bench/bench.json -o docs/bench/bench.html \
 	    $(addprefix --three-networks ,$(wildcard docs/bench/three-networks.json))
 
-# CXR-S, ResNet-50 and CheXNet trained alike: docs/three-networks.md. An hour of two cores, resumable.
+# CXR-S, ResNet-50 and CheXNet trained alike: docs/three-networks.md. Under an hour of one core, resumable.
 three-networks: $(VENV)/.done  ## Their accuracy by folds of patients, from DATA and PRETRAIN_DATA
 	$(VENV)/bin/python export/three_networks.py $(DATA) $(PRETRAIN_DATA) -o runs/three-networks
 

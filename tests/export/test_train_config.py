@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from cxrs_edge.errors import TrainingError
 from cxrs_edge.prepare import InputSpec
 from cxrs_export.augment import Augmentation
+from cxrs_export.backbones import NETWORKS
 from cxrs_export.train_config import SCHEDULES, TrainConfig, read_config, write_config
 
 augmentations = st.builds(
@@ -22,6 +23,7 @@ augmentations = st.builds(
 )
 configs = st.builds(
     TrainConfig,
+    network=st.sampled_from(NETWORKS),
     size=st.integers(1, 64).map(lambda n: 32 * n),
     channels=st.sampled_from([1, 3]),
     crop_top=st.floats(0, 0.5),
@@ -66,7 +68,7 @@ def test_what_the_file_leaves_out_is_the_default(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("epoch = 3", r"config\.toml: epoch: unknown; expected size, channels, .*augmentation"),
+        ("epoch = 3", r"config\.toml: epoch: unknown; expected network, size, channels, .*augmentation"),
         ("[augmentation]\nturn = 3", r"augmentation\.turn: unknown; expected translate, rotate"),
         ("[optimizer]\nname = 'sgd'", r"optimizer: unknown"),
         ("epochs = 3.0", r"epochs: got 3\.0; expected int"),
