@@ -283,7 +283,8 @@ def test_a_file_that_vanished_after_its_check_is_an_engine_error(entry, write_mo
 
 
 def test_answers_are_repeatable_and_stay_as_they_were_given(entry):
-    pixels = [some_pixels(size=480, seed=seed) for seed in range(2)]
+    spec = read_model_file(bundled_path(entry.kind)).card.input
+    pixels = [some_pixels(spec.size, spec.channels, seed) for seed in range(2)]
     engine = opened(entry, bundled_path(entry.kind), threads=1)
     first = engine.infer(pixels[0])["probabilities"]
     kept = first.copy()
