@@ -9,6 +9,7 @@ ENGINES ?= tflite
 RELEASES ?= bookworm trixie
 FUZZ_SECONDS ?= 60
 BENCH_THREADS ?= 1,2
+BENCH_OPTIONS ?=
 LOAD_SECONDS ?= 120
 VENV := .venv
 DEMO_VENV := .venv-demo
@@ -70,7 +71,7 @@ complexity: $(VENV)/.done  ## The table of docs/complexity.md
 bench: $(VENV)/.done runs/networks/.done  ## Times of the three networks on every engine: docs/bench/bench.json, .html, .md
 	mkdir -p docs/bench
 	$(VENV)/bin/cxrs-edge bench run --models runs/networks --threads $(BENCH_THREADS) -o docs/bench/bench.json \
-	    --overwrite
+	    --overwrite $(BENCH_OPTIONS)
 	$(VENV)/bin/cxrs-edge bench analyse docs/bench/bench.json --models runs/networks \
 	    $(if $(wildcard $(DATA)),--labels $(DATA))
 	$(VENV)/bin/cxrs-edge bench report docs/bench/bench.json -o docs/bench/bench.html \

@@ -207,7 +207,7 @@ def predict(
         text = render(answered, style) if isinstance(answered, Failure) else answered
         click.echo(text, err=style == "text" and isinstance(answered, Failure))
     if failed:
-        click.echo(f"{failed} of {len(inputs)} inputs got no grade.", err=True)
+        click.echo(f"{failed} of {len(inputs)} inputs ended in an error.", err=True)
         ctx.exit(1)
 
 

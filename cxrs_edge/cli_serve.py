@@ -59,7 +59,7 @@ EXPECTED_TOKEN = (
     type=click.IntRange(1, 1000),
     default=PLACES,
     show_default=True,
-    help="Files that may wait for the engine; others are told to come again.",
+    help="Files that may be here as a whole, at work or waiting; others are told to come again.",
 )
 @model_option
 @engine_option

@@ -74,7 +74,8 @@ def describe(image: GrayImage, card: ModelCard) -> list[str]:
     return [
         f"{info.format}, {info.width} x {info.height} pixels, {info.bits} bit",
         *(_describe_grayscale(info.grayscale) if info.grayscale else ["Gray levels: as in the file"]),
-        f"Crop: {crop.side} x {crop.side} pixels, {crop.left} from the left, {crop.top} from the top",
+        f"Crop: {crop.side} x {crop.side} pixels, {crop.left} from the left, {crop.top} from the top: "
+        f"{100 * crop.side / info.width:.0f} % of the width, {100 * crop.side / info.height:.0f} % of the height",
         f"Network input: {spec.size} x {spec.size}, {spec.resize}; {card.name} {card.version}",
         *(f"Note: {note}" for note in image.notes),
         RESEARCH_USE,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import date
 
 from pydicom import uid
 from pydicom.dataset import Dataset
 
-from cxrs_edge.dicom.attributes import Refusal, first_item, integer, shown, uid_name, word, words
+from cxrs_edge.dicom.attributes import Refusal, first_item, integer, numbers, shown, uid_name, word, words
 
 SOP_CLASSES = (
     uid.ComputedRadiographyImageStorage,
@@ -45,6 +46,8 @@ GRADED_VIEWS = "the network grades frontal views (PA, AP); send that picture, or
 GRADED_PART = "the network grades the CHEST; send a chest X-ray, or correct what the file states"
 EXPECTED_MODALITY = "expected CR or DX; send the X-ray itself, or correct what the file states"
 ADULT = 18
+SQUARE = 0.01
+"""How far a pixel's sides may be apart; more is seen in a heart's width."""
 DAYS_IN = {"D": 1, "W": 7, "M": 30.4, "Y": 365.25}
 
 
@@ -60,6 +63,7 @@ def check_gradable(dataset: Dataset) -> tuple[str, ...]:
         *_check_view(dataset),
         *_note_orientation(dataset),
         *_note_annotation(dataset),
+        *_note_pixel_shape(dataset),
         *_note_age(dataset),
     )
 
@@ -147,6 +151,17 @@ def _note_orientation(dataset: Dataset) -> tuple[str, ...]:
 def _note_annotation(dataset: Dataset) -> tuple[str, ...]:
     if word(dataset, "BurnedInAnnotation") == "YES":
         return ("burned-in annotation: the picture may show text, even the patient's name",)
+    return ()
+
+
+def _note_pixel_shape(dataset: Dataset) -> tuple[str, ...]:
+    for keyword in ("PixelAspectRatio", "ImagerPixelSpacing", "PixelSpacing"):
+        try:
+            shape = numbers(dataset, keyword)
+        except Refusal:
+            continue  # nothing that the pixels depend on
+        if len(shape) == 2 and not math.isclose(shape[0], shape[1], rel_tol=SQUARE):
+            return (f"pixels are not square ({keyword}); they are graded as if they were",)
     return ()
 
 

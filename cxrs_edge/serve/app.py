@@ -33,6 +33,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
         408: "The file came too slowly.",
         411: "The request does not state the file's length.",
         413: "The file is too large.",
+        415: "The file is in a form.",
         421: "The Host header names another server.",
         422: "The file is no gradable X-ray; the message says why.",
         500: "The engine broke down, or a package that the file needs is not installed.",
@@ -63,7 +64,7 @@ def make_app(grader: Grader, desk: Desk, report: Callable[[str], None]) -> FastA
         redoc_url=None,
     )
     _add_grade(app, grader, desk, report)
-    _add_pictures(app, grader, desk)
+    _add_pictures(app, grader, desk, report)
     _add_about(app, grader)
     add_static_files(app)
     _add_error_answers(app, report)
@@ -90,11 +91,13 @@ def _add_grade(app: FastAPI, grader: Grader, desk: Desk, report: Callable[[str],
         return await _answer_upload(desk, request, grade_bytes)
 
 
-def _add_pictures(app: FastAPI, grader: Grader, desk: Desk) -> None:
+def _add_pictures(app: FastAPI, grader: Grader, desk: Desk, report: Callable[[str], None]) -> None:
     def draw_bytes(data: bytes) -> Response:
         with enough_memory(SOURCE):
             image = read_image(data, name=SOURCE, at_least=pixels_needed(grader.card.input))
-            return Response(draw_square(image, grader.card), media_type="image/png")
+            picture = draw_square(image, grader.card)
+        report("drawn")
+        return Response(picture, media_type="image/png")
 
     def colour_bytes(data: bytes) -> Response:
         examined = grader.examine(data, name=SOURCE)
@@ -102,6 +105,7 @@ def _add_pictures(app: FastAPI, grader: Grader, desk: Desk) -> None:
             why = "; ".join(examined.grade.notes)
             raise Refusal(422, "rejected", f"{SOURCE}: rejected, so the model has not seen it: {why}")
         picture = draw_evidence(examined.pixels, examined.outputs["evidence"])
+        report("drawn")
         return Response(picture, media_type="image/png")
 
     add = partial(app.post, responses=PICTURE, response_class=Response, openapi_extra=BODY)

@@ -65,6 +65,7 @@ class Guard:
             self._check(Headers(scope=scope), scope["path"])
             await self._app(scope, receive, send)
         except Refusal as refusal:
+            self._report(f"refused: {refusal.kind}")
             await answer(refusal)(scope, receive, send)
         except asyncio.CancelledError:
             # The server stops, and this took too long to wait for.

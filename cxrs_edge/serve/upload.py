@@ -20,6 +20,10 @@ def declared_size(request: Request) -> int:
     """Bytes that the body will have, at most `MAX_BYTES`; raises `Refusal`."""
     if "transfer-encoding" in request.headers:
         raise Refusal(411, "input", "image: no Content-Length; send the file with its length, in one piece")
+    if request.headers.get("content-type", "").startswith("multipart/form-data"):
+        raise Refusal(
+            415, "input", "image: a form; send the file itself as the body (curl --data-binary @scan.dcm)"
+        )
     size = int(request.headers.get("content-length", "0"))
     if size > MAX_BYTES:
         limit = f"expected one X-ray of at most {MAX_BYTES // 1_000_000} MB; export it smaller"

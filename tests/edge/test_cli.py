@@ -134,7 +134,7 @@ def test_a_bad_file_does_not_stop_the_others(tiny, draw_xray, tmp_path):
     assert result.exit_code == 1
     assert [item["outcome"] for item in objects(result.stdout)] == ["graded", "error", "graded"]
     assert objects(result.stdout)[1]["error"]["kind"] == "image"
-    assert result.stderr.endswith("1 of 3 inputs got no grade.\n")
+    assert result.stderr.endswith("1 of 3 inputs ended in an error.\n")
 
 
 def test_in_text_a_failure_goes_to_stderr(tiny, draw_xray, tmp_path):

@@ -235,6 +235,11 @@ NOTES = [
         "burned-in annotation: the picture may show text, even the patient's name",
     ),
     (
+        {"PixelAspectRatio": [2, 1]},
+        "pixels are not square (PixelAspectRatio); they are graded as if they were",
+    ),
+    ({"PixelSpacing": [0.2, 0.4]}, "pixels are not square (PixelSpacing); they are graded as if they were"),
+    (
         {"WindowCenter": [2048, 100, 5], "WindowWidth": [4096, 50, 5]},
         "3 windows in the file; the first was used",
     ),

@@ -128,7 +128,7 @@ def test_show_writes_what_the_network_sees_and_how_it_was_made(xray: bytes, tmp_
         "Modality LUT: none",
         "VOI LUT: window LINEAR, center 2000, width 3000",
         "Inverted: yes",
-        "Crop: 67 x 67 pixels, 10 from the left, 5 from the top",
+        "Crop: 67 x 67 pixels, 10 from the left, 5 from the top: 76 % of the width, 93 % of the height",
         "Network input: 480 x 480, bilinear; cxrs 0.1.0",
         "Note: 2 windows in the file; the first was used",
         "Research software: not a medical device, not for patient care.",

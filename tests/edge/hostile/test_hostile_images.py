@@ -95,4 +95,4 @@ def test_ten_thousand_files(tmp_path, write_models):
     assert done.returncode == 1
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [Path(line["source"]).stem for line in lines] == [f"{number:05}" for number in range(10_000)]
-    assert done.stderr.endswith("10000 of 10000 inputs got no grade.\n")
+    assert done.stderr.endswith("10000 of 10000 inputs ended in an error.\n")
