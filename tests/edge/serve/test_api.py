@@ -119,6 +119,12 @@ def test_a_body_of_unknown_length_is_refused(served):
     assert_error(answer, 411, "input", "no Content-Length")
 
 
+def test_a_form_is_told_from_a_file(served, draw_xray):
+    form = b"--x\r\nContent-Disposition: form-data; name=file\r\n\r\n" + draw_xray().read_bytes() + b"\r\n--x--\r\n"
+    answer = served.grade(form, headers={"Content-Type": "multipart/form-data; boundary=x"})
+    assert_error(answer, 415, "input", "--data-binary")
+
+
 def test_other_paths_and_methods(served):
     assert_error(served.ask("GET", "/nothing"), 404, "request", "/api/openapi.json")
     for path in ("/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2fapp.py", "/static/", "/static"):

@@ -101,4 +101,5 @@ def test_the_token_of_a_file_is_not_shown(serve, tmp_path, draw_xray):
         assert served.grade(draw_xray().read_bytes()).status == 401
         served.token = "correct horse battery"
         assert served.grade(draw_xray().read_bytes()).status == 200
+        served.wait_for("refused: token")
         assert not any("horse" in line for line in served.said)
