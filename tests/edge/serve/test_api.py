@@ -120,7 +120,11 @@ def test_a_body_of_unknown_length_is_refused(served):
 
 
 def test_a_form_is_told_from_a_file(served, draw_xray):
-    form = b"--x\r\nContent-Disposition: form-data; name=file\r\n\r\n" + draw_xray().read_bytes() + b"\r\n--x--\r\n"
+    form = (
+        b"--x\r\nContent-Disposition: form-data; name=file\r\n\r\n"
+        + draw_xray().read_bytes()
+        + b"\r\n--x--\r\n"
+    )
     answer = served.grade(form, headers={"Content-Type": "multipart/form-data; boundary=x"})
     assert_error(answer, 415, "input", "--data-binary")
 
