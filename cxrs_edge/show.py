@@ -71,11 +71,12 @@ def describe(image: GrayImage, card: ModelCard) -> list[str]:
     """How the pixels were made, one decision in a line, then the notes."""
     info, spec = ImageInfo.of(image, card.input), card.input
     crop = info.crop
+    across, down = (100 * crop.side / side for side in (info.width, info.height))
     return [
         f"{info.format}, {info.width} x {info.height} pixels, {info.bits} bit",
         *(_describe_grayscale(info.grayscale) if info.grayscale else ["Gray levels: as in the file"]),
-        f"Crop: {crop.side} x {crop.side} pixels, {crop.left} from the left, {crop.top} from the top: "
-        f"{100 * crop.side / info.width:.0f} % of the width, {100 * crop.side / info.height:.0f} % of the height",
+        f"Crop: {crop.side} x {crop.side} pixels, {crop.left} from the left, {crop.top} from the top",
+        f"Seen: {across:.0f} % of the width, {down:.0f} % of the height",
         f"Network input: {spec.size} x {spec.size}, {spec.resize}; {card.name} {card.version}",
         *(f"Note: {note}" for note in image.notes),
         RESEARCH_USE,

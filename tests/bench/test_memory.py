@@ -10,7 +10,7 @@ SIDE = 3000
 PIXEL_BYTES = {
     "PNG, palette with transparency": 4,
     "PNG, 16 bit gray": 7,
-    "PNG, transparent": 7,
+    "PNG, transparent": 8,
     "TIFF, 32 bit integers deflated": 9,
 }
 """The decoder's pixels, the gray ones, the square of 8 bits that is shrunk, and a margin. With a second copy of the

@@ -78,7 +78,7 @@ def test_the_whole_network_is_exported(exported: tuple[Path, Result]) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_cards_say_where_the_files_come_from(name: str, exported: tuple[Path, Result]) -> None:
     card = read_model_file(exported[0] / name).card
-    assert card.input == InputSpec(size=64, crop_top=0.1)
+    assert card.input == InputSpec(size=64, channels=1, crop_top=0.1)
     assert (card.calibration.temperature, card.calibration.fitted) == (1.5, "fold 0")
     assert card.training == {"data_sha256": "0" * 64, "split": "train", "images": 7, "recipe": {"seed": 1}}
     assert card.accuracy == {"images": {"total": 3}}

@@ -11,7 +11,7 @@ pytest.importorskip("tensorflow")
 
 import keras
 
-from cxrs_export import network
+from cxrs_export import backbones, network
 from cxrs_export.network import Widths
 from cxrs_export.rewrites import blocks_kernel, find_stem, for_inference
 from cxrs_export.severity_network import build_severity_network
@@ -63,7 +63,8 @@ def answers(model: keras.Model, images: np.ndarray[Any, Any]) -> list[np.ndarray
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_output_of_the_network_stays(channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network, "STAGE_CHANNELS", (8, 16, 24, 32))
-    model = build_severity_network(size=SIZE, channels=channels, widths=Widths((4, 6, 8, 10), 1))
+    monkeypatch.setattr(backbones, "CXR_S_WIDTHS", Widths((4, 6, 8, 10), 1))
+    model = build_severity_network(size=SIZE, channels=channels)
     images = gray(3, channels)
     randomize(model)
     settle_heads(model, images)

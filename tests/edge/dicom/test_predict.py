@@ -128,7 +128,8 @@ def test_show_writes_what_the_network_sees_and_how_it_was_made(xray: bytes, tmp_
         "Modality LUT: none",
         "VOI LUT: window LINEAR, center 2000, width 3000",
         "Inverted: yes",
-        "Crop: 67 x 67 pixels, 10 from the left, 5 from the top: 76 % of the width, 93 % of the height",
+        "Crop: 67 x 67 pixels, 10 from the left, 5 from the top",
+        "Seen: 76 % of the width, 93 % of the height",
         "Network input: 480 x 480, bilinear; cxrs 0.1.0",
         "Note: 2 windows in the file; the first was used",
         "Research software: not a medical device, not for patient care.",
@@ -139,9 +140,9 @@ def test_show_writes_what_the_network_sees_and_how_it_was_made(xray: bytes, tmp_
         pixels = np.asarray(picture)
     np.testing.assert_array_equal(pixels[:480], seen)
     text = pixels[480:]
-    assert text.shape == (2 * 10 + 9 * 18, 480)
+    assert text.shape == (2 * 10 + 10 * 18, 480)
     # Each line of text has some white in it.
-    assert (text[10:-10].reshape(9, 18, 480).max(axis=(1, 2)) > 200).all()
+    assert (text[10:-10].reshape(10, 18, 480).max(axis=(1, 2)) > 200).all()
     for data in (target.read_bytes(), result.output.encode()):
         assert b"Ephemeral" not in data
 
