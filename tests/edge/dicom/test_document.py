@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from cxrs_edge import dicom
+
 ROOT = Path(__file__).parents[3]
 OTHERS = ("damaged DICOM file", "pydicom: not installed")
 """Rows of messages that are no `Refusal`."""
@@ -14,7 +16,7 @@ OTHERS = ("damaged DICOM file", "pydicom: not installed")
 
 def said_by_the_code() -> Iterator[str]:
     """A pattern for the message of each `Refusal` in `cxrs_edge.dicom`."""
-    for path in (ROOT / "cxrs_edge" / "dicom").glob("*.py"):
+    for path in Path(dicom.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Refusal":
                 yield pattern(node.args[0])
