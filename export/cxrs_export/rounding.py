@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from cxrs_export.equalize import extremes, flat, is_relu
 from cxrs_export.ranges import tie, typical_ranges
+from cxrs_export.rewrites import find_stem
 
 if TYPE_CHECKING:
     import keras
@@ -52,7 +53,7 @@ def round_kernels(
     layers = keras.layers
     ranges = _map_ranges(model, images)
     batch = np.concatenate(images).astype(np.float32)
-    channels = int(model.input_shape[-1])
+    stem = find_stem(model)
     exact, rounded = ({id(model.inputs[0]): batch} for _ in range(2))
     last = max(
         n for n, layer in enumerate(model.layers) if isinstance(layer, layers.Conv2D) or _has_range(layer)
@@ -64,10 +65,10 @@ def round_kernels(
         inputs, output = [id(tensor) for tensor in flat(layer.input)], id(layer.output)
         wanted = _apply(layer, [exact[key] for key in inputs])
         if isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D):
-            _round_kernel(layer, rounded[inputs[0]], equal=flat(layer.input)[0].shape[-1] == channels)
+            _round_kernel(layer, rounded[inputs[0]], equal=stem is not None and layer is stem.convolution)
         found = _apply(layer, [rounded[key] for key in inputs])
         if isinstance(layer, layers.BatchNormalization) and output in before_relu:
-            found = _correct(layer, wanted, found)
+            found = correct_means(layer, wanted, found)
         if output in ranges:
             found = _round_map(found, ranges[output])
         exact[output], rounded[output] = wanted, found
@@ -117,7 +118,10 @@ def _round_map(values: Floats, largest: float) -> Floats:
 
 
 def _round_kernel(layer: Any, inputs: Floats, *, equal: bool) -> None:
-    """Round a convolution's kernel; `equal` says that its input channels are: then only their taps' sums matter."""
+    """Round a convolution's kernel.
+
+    `equal` says that its input channels are, as `cxrs_export.rewrites` takes them: then only their taps' sums matter.
+    """
     import keras
 
     kernel = np.asarray(layer.kernel)
@@ -185,9 +189,10 @@ def fit_kernel(kernel: Floats, inputs: Floats) -> Floats:
     return result.astype(np.float32)
 
 
-def _correct(norm: Any, wanted: Floats, found: Floats) -> Floats:
+def correct_means(norm: Any, wanted: Floats, found: Floats) -> Floats:
     """Shift `norm`'s channels until, behind the ReLU, the typical image's mean is what it was; returns the new map.
 
+    `wanted` and `found`, N x H x W x C, are what the batch norm `norm` gives in the exact and in the rounded network.
     The median over images: where an odd film's brightest cells are cut off, the others must not pay for it.
     """
     spread = MOST_CORRECTION * wanted.std(axis=(0, 1, 2))

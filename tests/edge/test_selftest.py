@@ -172,9 +172,10 @@ def test_a_damaged_scale_is_found_though_every_hash_was_made_anew(bundled_copy):
     card = read_model_file(path).card
     model = onnx.load(path)
     del model.metadata_props[:]
-    (damaged,) = [t for t in model.graph.initializer if "stem_relu" in t.name and t.name.endswith("_scale")]
+    # Of the kernel: a feature map's, read and written with the same scale, is only rounded otherwise.
+    (damaged,) = [t for t in model.graph.initializer if "stem_blocks" in t.name and t.name.endswith("_scale")]
     value = onnx.numpy_helper.to_array(damaged)
-    damaged.CopyFrom(onnx.numpy_helper.from_array(np.array(value * np.float32(4)), damaged.name))
+    damaged.CopyFrom(onnx.numpy_helper.from_array(value * np.float32(1.05), damaged.name))
     path.write_bytes(with_card(model.SerializeToString(), card, "onnx"))
 
     with pytest.raises(ModelError, match=r"its answers are those of cxrs-int8\.onnx with sha256"):

@@ -90,6 +90,15 @@ def test_tflite_is_int8_up_to_its_float_head(tflite: bytes) -> None:
             assert {tensor["dtype"] for tensor in (inputs[0], *outputs)} == {expected}, name
 
 
+def test_tflite_additions_have_one_scale(tflite: bytes) -> None:
+    additions = [[*inputs, *outputs] for name, inputs, outputs in operators(tflite) if name == "ADD"]
+    assert len(additions) == BLOCKS
+    for tensors in additions:
+        scales = {float(tensor["quantization_parameters"]["scales"][0]) for tensor in tensors}
+        zeros = {int(tensor["quantization_parameters"]["zero_points"][0]) for tensor in tensors}
+        assert len(scales) == len(zeros) == 1
+
+
 def test_tflite_weights_are_per_channel(tflite: bytes) -> None:
     weights = [(name, inputs[1]) for name, inputs, _ in operators(tflite) if name.endswith("CONV_2D")]
     assert len(weights) == CONVOLUTIONS + BLOCKS
@@ -127,6 +136,20 @@ def test_onnx_is_qdq_with_a_float_head(qdq: bytes) -> None:
     assert initializers[matmul.input[1]].data_type == onnx.TensorProto.FLOAT
     assert list(softmax.input) == list(matmul.output)
     assert list(softmax.output) == ["probabilities"]
+
+
+def test_onnx_additions_have_one_scale(qdq: bytes) -> None:
+    graph = onnx.load_from_string(qdq).graph
+    makers = {output: node for node in graph.node for output in node.output}
+    readers = {name: node for node in graph.node for name in node.input}
+    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    additions = [node for node in graph.node if node.op_type == "Add"]
+    assert len(additions) == BLOCKS
+    for node in additions:
+        around = [*(makers[name] for name in node.input), readers[node.output[0]]]
+        assert {one.op_type for one in around} == {"DequantizeLinear", "QuantizeLinear"}
+        assert len({float(tensors[one.input[1]]) for one in around}) == 1
+        assert len({int(tensors[one.input[2]]) for one in around}) == 1
 
 
 def test_onnx_weights_are_int8_per_channel(qdq: bytes) -> None:
