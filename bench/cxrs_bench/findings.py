@@ -1,6 +1,7 @@
 """Sets of chest X-rays labelled with a finding (normal, a pneumonia, COVID-19), for pretraining.
 
-A folder with ``labels.csv`` (columns ``image_id, source, patient_id, label, split``) and ``images/``.
+A folder with ``labels.csv`` (columns ``image_id, source, patient_id, label, split`` and, where given, ``population``)
+and ``images/``.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ REQUIRED_COLUMNS = ("image_id", "source", "patient_id", "label", "split")
 
 @dataclass(frozen=True)
 class FindingImage:
-    """One X-ray with its finding and the collection it comes from."""
+    """One X-ray with its finding and the collection it comes from; `population` as the set writes it, else empty."""
 
     image_id: str
     path: Path
@@ -28,6 +29,7 @@ class FindingImage:
     finding: str
     source: str
     split: str
+    population: str = ""
 
 
 FindingSet = tuple[FindingImage, ...]
@@ -52,6 +54,7 @@ def read_findings(folder: Path, *, images: Path | None = None) -> FindingSet:
                 finding=filled(row, "label", where),
                 source=filled(row, "source", where),
                 split=filled(row, "split", where),
+                population=row.get("population", ""),
             )
             for where, row in read_table(path, REQUIRED_COLUMNS)
         )

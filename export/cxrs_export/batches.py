@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -52,22 +53,22 @@ def balanced_order(levels: NDArray[np.int64], batch: int, seed: int, epoch: int)
 
 
 def shared_order(
-    groups: NDArray[np.int64], shares: NDArray[np.float64], batch: int, seed: int, epoch: int
+    groups: NDArray[np.int64], shares: NDArray[np.float64], shape: tuple[int, int], seed: tuple[int, int]
 ) -> NDArray[np.int64]:
-    """Which images an epoch shows: steps x batch indices, group g as often as ``shares[g]`` (sum 1) says.
+    """Which images an epoch shows: `shape` (steps x batch) indices, group g as often as ``shares[g]`` (sum 1) says.
 
-    Each group is drawn in shuffled passes. Counts are cut so that they add up to the epoch's images.
+    Each group is drawn in shuffled passes, by `seed` (the run's and the epoch). Counts are cut so that they add up to
+    the epoch's images.
     """
-    steps = -(-len(groups) // batch)
-    ends = np.round(np.cumsum(shares) * steps * batch).astype(int)
+    ends = np.round(np.cumsum(shares) * math.prod(shape)).astype(int)
     counts = np.diff(ends, prepend=0)
     drawn = np.concatenate(
         [
-            _passes(np.flatnonzero(groups == group), count, (seed, epoch, group))
+            _passes(np.flatnonzero(groups == group), count, (*seed, group))
             for group, count in enumerate(counts)
         ]
     )
-    return np.random.default_rng((seed, epoch)).permutation(drawn).reshape(steps, batch)
+    return np.random.default_rng(seed).permutation(drawn).reshape(shape)
 
 
 def _passes(members: NDArray[np.int64], count: int, seed: tuple[int, ...]) -> NDArray[np.int64]:

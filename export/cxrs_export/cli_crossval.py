@@ -12,6 +12,7 @@ from cxrs_bench.labelled import in_split, read_labelled, without_no_derivatives
 from cxrs_bench.progress import progress
 from cxrs_edge.extras import import_extra
 from cxrs_edge.files import write_atomically
+from cxrs_export.cli_train import read_normals
 from cxrs_export.run_folder import EpochResult
 from cxrs_export.train_config import read_config
 
@@ -31,6 +32,7 @@ FILE = click.Path(path_type=Path)
     "--init", type=FILE, help="Keras model, or folder of a cross-validation, that folds start from."
 )
 @click.option("--images", type=FILE, help="Folder of the images, if not beside the list.")
+@click.option("--normals", "normals_set", type=FILE, help="As for train.")
 @click.option("--masked", is_flag=True, help="Also judge with the borders masked.")
 @click.option("--resamples", type=click.IntRange(100), default=1000, show_default=True)
 def crossval(
@@ -39,6 +41,7 @@ def crossval(
     config_file: Path,
     init: Path | None,
     images: Path | None,
+    normals_set: Path | None,
     masked: bool,
     resamples: int,
 ) -> None:
@@ -54,12 +57,14 @@ def crossval(
     from cxrs_bench.shortcuts import shortcut_margins
 
     config = read_config(config_file)
-    rows = without_no_derivatives(in_split(read_labelled(data, images=images), "train"))
+    labelled = read_labelled(data, images=images)
+    rows = without_no_derivatives(in_split(labelled, "train"))
+    normals = read_normals(normals_set, labelled)
     import_extra("keras", "export")
     from cxrs_export.crossval import cross_validate, margins_with_masked_borders
 
     with progress() as report:
-        found = cross_validate(rows, config, run, init=init, report=report, on_epoch=_tell)
+        found = cross_validate(rows, config, run, normals=normals, init=init, report=report, on_epoch=_tell)
     others = {"by source, view and shape alone": shortcut_margins(found.rows)}
     if masked:
         others["by the network with borders masked"] = margins_with_masked_borders(found, run, config)

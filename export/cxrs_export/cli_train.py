@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import click
 
 from cxrs_bench.findings import read_findings, without_patients
-from cxrs_bench.labelled import in_split, read_labelled, without_no_derivatives
+from cxrs_bench.labelled import LabelledSet, in_split, read_labelled, without_no_derivatives
+from cxrs_bench.normals import normals
 from cxrs_bench.progress import progress
 from cxrs_edge.extras import import_extra
 from cxrs_export.augment import Augmentation
@@ -114,11 +115,19 @@ def pretrain(
     help="Exactly the published protocol: no recipe option may change it.",
 )
 @click.option("--fold", type=int, help="Fold held out for validation, -1 for none.  [default: -1]")
+@click.option(
+    "--normals",
+    "normals_set",
+    type=FILE,
+    help="Set of findings, as for pretrain, whose normal films teach what no opacity is; wanted by a recipe with "
+    "normals in [tasks].",
+)
 @recipe_options
 def train(
     data: Path,
     split: str,
     preset: str | None,
+    normals_set: Path | None,
     run: Path,
     images: Path | None,
     config_file: Path | None,
@@ -135,20 +144,35 @@ def train(
     from cxrs_export.training import train as train_network
 
     if preset is not None:
-        _refuse_changes({**options, "config": config_file})
+        _refuse_changes({**options, "config": config_file, "normals": normals_set})
     config = configure(config_file, options)
     levels = (0, 1, 2) if config.several_tasks else (1, 2)
-    labelled = in_split(read_labelled(data, images=images), split, levels=levels)
+    everything = read_labelled(data, images=images)
+    labelled = in_split(everything, split, levels=levels)
     rows = without_no_derivatives(labelled)
     if len(rows) < len(labelled):
         click.echo(f"{len(labelled) - len(rows)} images left out: their licence forbids derivatives")
+    without_finding = read_normals(normals_set, everything)
     import_extra("keras", "export")
     with progress() as report:
         model = train_network(
-            rows, config, run, init=init, report=report, on_epoch=_tell(run, config, "accuracy")
+            rows,
+            config,
+            run,
+            normals=without_finding,
+            init=init,
+            report=report,
+            on_epoch=_tell(run, config, "accuracy"),
         )
     held_out = sum(0 <= config.fold == row.fold for row in rows)
     click.echo(f"{model}: trained on {len(rows) - held_out} images of split {split}, {held_out} held out")
+
+
+def read_normals(findings: Path | None, labelled: LabelledSet) -> LabelledSet:
+    """The normal films to train on beside a labelled set, none of them of its patients, whatever their split."""
+    if findings is None:
+        return ()
+    return normals(without_patients(read_findings(findings), labelled), "train")
 
 
 def configure(config_file: Path | None, options: dict[str, Any]) -> TrainConfig:

@@ -33,6 +33,7 @@ def cross_validate(
     config: TrainConfig,
     run: Path,
     *,
+    normals: LabelledSet = (),
     init: Path | None = None,
     report: Report = lambda *_: None,
     on_epoch: Callable[[int, EpochResult], None] = lambda *_: None,
@@ -41,6 +42,7 @@ def cross_validate(
 
     Parameters
     ----------
+    normals : as for `cxrs_export.training.train`.
     init : what every fold starts from: a Keras model that was trained on none of these images, or the folder of
         another cross-validation of the same folds, whose fold K fold K starts from.
     on_epoch : told the fold and its epoch's result.
@@ -62,6 +64,7 @@ def cross_validate(
             rows,
             replace(config, fold=fold),
             fold_folder(run, fold),
+            normals=normals,
             init=_init_of(init, fold),
             report=report,
             on_epoch=partial(on_epoch, fold),

@@ -141,7 +141,7 @@ class _FindingTask:
     def batches(self, epoch: int) -> Iterator[tuple[Any, Any]]:
         finding, source = self.labels
         groups, shares = _groups(finding, source)
-        order = shared_order(groups, shares, self.config.batch, self.config.seed, epoch)
+        order = shared_order(groups, shares, (self.steps, self.config.batch), (self.config.seed, epoch))
         for batch in changed_batches(self.planes, order, self.config, epoch):
             yield [batch.pixels, self._excluded(source[batch.indices])], finding[batch.indices]
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrs_bench.labelled import LabelledImage, LabelledSet
+from cxrs_bench.normals import NORMAL
 from cxrs_bench.readings import LARGEST_EXTENT, MIRRORED_ZONES, ZONES, Readings, affected_zones
 
 FloatArray = NDArray[np.float32]
@@ -52,7 +53,8 @@ def severity_targets(rows: LabelledSet, *, weak: float) -> Targets:
     """The targets of all images; a level that no reader of zones stands behind counts `weak`.
 
     An image of a patient with n images counts 1 / sqrt(n), scaled to a mean of 1: films of one patient
-    resemble each other, yet each tells something.
+    resemble each other, yet each tells something. The level is not learned from films without a finding
+    (`cxrs_bench.normals`): nobody graded them, and their source would be all they taught.
     """
     shares = _patient_shares(rows)
     read = [row.readings for row in rows]
@@ -63,7 +65,7 @@ def severity_targets(rows: LabelledSet, *, weak: float) -> Targets:
         level2=np.array([_level2(row) for row in rows], np.float32),
         zones=np.array([_zones(r) for r in read], np.float32),
         extents=np.nan_to_num(extents),
-        level_weights=shares * np.where(zoned > 0, 1, weak).astype(np.float32),
+        level_weights=shares * np.array([_level_weight(row, weak) for row in rows], np.float32),
         zone_weights=shares * zoned,
         extent_weights=shares * sized.astype(np.float32),
     )
@@ -106,6 +108,12 @@ def _level2(row: LabelledImage) -> float:
     if not math.isnan(row.readings.geographic):
         return _soft_step(row.readings.geographic - LEVEL2_FROM_EXTENT)
     return float(row.level == 2)
+
+
+def _level_weight(row: LabelledImage, weak: float) -> float:
+    if row.basis == NORMAL:
+        return 0.0
+    return 1.0 if row.readings.senior is not None else weak
 
 
 def _zones(readings: Readings) -> Sequence[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,8 @@ Logits = dict[str, NDArray[np.float64]]
 
 LEVEL_SHARES = (0.2, 0.3, 0.5)
 """Of levels 0, 1 and 2 in an epoch: half level 2, as in the paper, though most images are."""
+NORMAL_KIND = len(LEVEL_SHARES)
+"""In the place of a level: a film without a finding of another set."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class SeverityTask:
 
     Attributes
     ----------
-    planes, targets, levels : of the training images, N x H x H, and N levels 0 to 2.
+    planes, targets, kinds : of the training images, N x H x H, and N: levels 0 to 2, or `NORMAL_KIND`.
     held_out, held_out_levels : of the images that epochs are judged by.
     """
 
@@ -42,13 +45,14 @@ class SeverityTask:
     init: Path | None
     planes: NDArray[np.uint8]
     targets: Targets
-    levels: NDArray[np.int64]
+    kinds: NDArray[np.int64]
     held_out: NDArray[np.uint8]
     held_out_levels: NDArray[np.int64]
 
     @property
     def steps(self) -> int:
-        return -(-len(self.planes) // self.config.batch)
+        labelled = int((self.kinds != NORMAL_KIND).sum())
+        return math.ceil(labelled / self.config.batch / (1 - self.config.tasks.normals))
 
     def build(self) -> keras.Model:
         network = build_severity_network(
@@ -74,9 +78,11 @@ class SeverityTask:
         return model
 
     def batches(self, epoch: int) -> Iterator[tuple[Any, ...]]:
-        present, groups = np.unique(self.levels, return_inverse=True)
-        shares = np.array(LEVEL_SHARES)[present]
-        order = shared_order(groups, shares / shares.sum(), self.config.batch, self.config.seed, epoch)
+        order = shared_order(
+            *_groups(self.kinds, self.config.tasks.normals),
+            (self.steps, self.config.batch),
+            (self.config.seed, epoch),
+        )
         for batch in changed_batches(self.planes, order, self.config, epoch):
             yield batch.pixels, *batch_targets(self.targets, batch.indices, batch.mirrored)
 
@@ -99,6 +105,13 @@ class SeverityTask:
         return full_model(
             model, size=self.config.size, channels=self.config.channels, network=self.config.network
         )
+
+
+def _groups(kinds: NDArray[np.int64], normals: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Number the kinds that occur, and say how large a share of an epoch each one gets."""
+    present, groups = np.unique(kinds, return_inverse=True)
+    levels = np.append(LEVEL_SHARES, 0)[present]
+    return groups, np.where(present == NORMAL_KIND, normals, levels / levels.sum() * (1 - normals))
 
 
 def predict_logits(model: keras.Model, planes: NDArray[np.uint8], config: TrainConfig) -> Logits:

@@ -19,7 +19,7 @@ SCHEDULES: tuple[Schedule, ...] = ("constant", "cosine")
 LIMITS = {
     "augmentation": {"translate": 1.0, "rotate": 180.0, "zoom": 0.9, "intensity": 1.0},
     "disguise": {"stretch": 1.0, "gamma": 2.0, "contrast": 0.9, "border": 0.4, "blur": 7.0},
-    "tasks": {"zones": 100.0, "extents": 100.0, "weak": 1.0},
+    "tasks": {"zones": 100.0, "extents": 100.0, "weak": 1.0, "normals": 0.5},
 }
 """Largest values: beyond those of the images, nothing is left of one."""
 
@@ -33,11 +33,14 @@ class Tasks:
     zones : of the cross-entropy of the six zones.
     extents : of the cross-entropy of geographic and opacity extent.
     weak : how much a level counts that no reader of zones stands behind.
+    normals : share of an epoch's images that are films without a finding of another set, on which zones and extents
+        learn what none is; the labelled images are seen as often as without them.
     """
 
     zones: float = 0.0
     extents: float = 0.0
     weak: float = 1.0
+    normals: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ class TrainConfig:
             for key, limit in limits.items():
                 value = getattr(getattr(self, table), key)
                 _require(0 <= value <= limit, f"{table}.{key}", value, f"0 to {limit}")
+        normals = self.several_tasks or not self.tasks.normals
+        _require(normals, "tasks.normals", self.tasks.normals, "0 without tasks.zones or tasks.extents")
         _require(self.schedule in SCHEDULES, "schedule", self.schedule, " or ".join(SCHEDULES))
 
     @property

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cxrs_bench.labelled import LabelledSet, set_digest
 from cxrs_bench.metrics import figures
+from cxrs_bench.normals import NORMAL
 from cxrs_bench.progress import Report
 from cxrs_edge.errors import TrainingError
 from cxrs_edge.extras import import_extra
@@ -41,6 +42,7 @@ def train(
     config: TrainConfig,
     run: Path,
     *,
+    normals: LabelledSet = (),
     init: Path | None = None,
     report: Report = lambda *_: None,
     on_epoch: Callable[[EpochResult], None] = lambda _: None,
@@ -52,6 +54,7 @@ def train(
     rows : training images of levels 1 and 2, and of level 0 where `config.tasks` are learned too; those of
         `config.fold` are held out: epochs are judged by them, and with several tasks what the trained network
         says of them is written to ``held-out.csv``.
+    normals : training images without a finding (`cxrs_bench.normals`), for the share `config.tasks.normals`.
     init : a Keras model with the same backbone, whose weights the run starts from (any input size): one that
         `cxrs_export.pretraining` made, or an earlier stage.
     report, on_epoch : progress.
@@ -64,6 +67,8 @@ def train(
     held_out = tuple(r for r in rows if 0 <= config.fold == r.fold)
     training_rows = tuple(r for r in rows if not 0 <= config.fold == r.fold)
     _check_rows(training_rows, held_out, config)
+    _check_normals(normals, held_out, config)
+    training_rows += normals
     claim_folder(run, config, starting_point(set_digest(training_rows), init))
     if (run / MODEL).exists():
         return run / MODEL
@@ -90,11 +95,12 @@ def _level_task(config: TrainConfig, init: Path | None, training: Part, held_out
 
 def _severity_task(config: TrainConfig, init: Path | None, training: Part, held_out: Part) -> Task:
     from cxrs_export.severity_targets import severity_targets
-    from cxrs_export.severity_task import SeverityTask
+    from cxrs_export.severity_task import NORMAL_KIND, SeverityTask
 
     (rows, planes), (unseen_rows, unseen) = training, held_out
     targets = severity_targets(rows, weak=config.tasks.weak)
-    return SeverityTask(config, init, planes, targets, _levels(rows), unseen, _levels(unseen_rows))
+    kinds = np.array([NORMAL_KIND if row.basis == NORMAL else row.level for row in rows], np.int64)
+    return SeverityTask(config, init, planes, targets, kinds, unseen, _levels(unseen_rows))
 
 
 def _write_held_out(
@@ -167,6 +173,19 @@ def _check_rows(training: LabelledSet, held_out: LabelledSet, config: TrainConfi
         )
     if config.fold >= 0 and not held_out:
         raise TrainingError(f"fold {config.fold}: no images; expected a fold of the data set")
+    _check_patients(training, held_out, config)
+
+
+def _check_normals(normals: LabelledSet, held_out: LabelledSet, config: TrainConfig) -> None:
+    if bool(normals) != (config.tasks.normals > 0):
+        raise TrainingError(
+            f"tasks.normals: got {config.tasks.normals:g} with {len(normals)} normal images; expected a share "
+            "above 0 with a set of findings (--normals) that holds some, and 0 without"
+        )
+    _check_patients(normals, held_out, config)
+
+
+def _check_patients(training: LabelledSet, held_out: LabelledSet, config: TrainConfig) -> None:
     shared = {row.patient for row in training} & {row.patient for row in held_out}
     if shared:
         raise TrainingError(
@@ -183,6 +202,7 @@ def _provenance(rows: LabelledSet, config: TrainConfig, init: Path | None) -> Pr
         "data_sha256": set_digest(rows),
         "split": ", ".join(sorted({row.split for row in rows})),
         "images": len(rows),
+        "normals": sum(row.basis == NORMAL for row in rows),
         "patients": len({row.patient for row in rows}),
         "recipe": asdict(config),
         "packages": package_versions(),

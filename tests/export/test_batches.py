@@ -85,20 +85,21 @@ def test_shared_order(sizes: list[int], batch: int, seed: int, data: st.DataObje
     groups = np.repeat(np.arange(len(sizes)), sizes)
     weights = np.array(data.draw(st.lists(st.floats(0.01, 1), min_size=len(sizes), max_size=len(sizes))))
     shares = weights / weights.sum()
-    order = shared_order(groups, shares, batch, seed, 3)
-    shown = -(-len(groups) // batch) * batch
-    assert order.shape == (shown // batch, batch)
+    shape = (-(-len(groups) // batch), batch)
+    order = shared_order(groups, shares, shape, (seed, 3))
+    shown = shape[0] * batch
+    assert order.shape == shape
     seen = np.bincount(order.ravel(), minlength=len(groups))
     for group, share in enumerate(shares):
         # Both ends of a group's piece are rounded, by a half at most.
         assert abs(seen[groups == group].sum() - share * shown) <= 1
         assert np.ptp(seen[groups == group]) <= 1
-    np.testing.assert_array_equal(order, shared_order(groups, shares, batch, seed, 3))
+    np.testing.assert_array_equal(order, shared_order(groups, shares, shape, (seed, 3)))
 
 
 def test_shared_order_mixes_the_groups() -> None:
     groups = np.repeat([0, 1], 50)
-    order = shared_order(groups, np.array([0.5, 0.5]), 10, seed=0, epoch=0)
+    order = shared_order(groups, np.array([0.5, 0.5]), (10, 10), (0, 0))
     assert all(0 < (groups[batch] == 0).sum() < 10 for batch in order)
 
 
