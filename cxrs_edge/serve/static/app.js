@@ -12,6 +12,8 @@ const byId = (id) => document.getElementById(id);
 let about = { meaning: {}, outputs: [], csv_columns: [] };
 /** Whether this server is known, and the token too if it wants one. */
 let ready = false;
+/** How often the server was asked what it is: an answer to an earlier question says nothing. */
+let asked = 0;
 let waiting = [];
 let done = 0;
 let running = null;
@@ -248,9 +250,13 @@ function askForToken() {
 }
 
 async function start() {
+  const mine = ++asked;
   try {
-    about = await get("/api/about");
+    const answer = await get("/api/about");
+    if (mine !== asked) return undefined;
+    about = answer;
   } catch (error) {
+    if (mine !== asked) return undefined;
     if (error.kind === "token") return askForToken();
     byId("about").textContent = error.message;
     return undefined;
