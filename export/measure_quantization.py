@@ -25,12 +25,13 @@ from cxrs_edge.prepare import Pixels, pixels_needed, prepare
 from cxrs_export import quantize, ranges, rounding
 from cxrs_export.convert import to_tflite
 from cxrs_export.equalize import equalize
+from cxrs_export.heads import fit_heads
 from cxrs_export.int8_weights import ROUNDED_ON
 from cxrs_export.keras_file import load_model
 from cxrs_export.rewrites import for_inference
 
 CALIBRATION = 60
-STEPS = ("as trained", "equalized", "kernels fitted", "means put right")
+STEPS = ("as trained", "equalized", "kernels fitted", "means put right", "heads fitted")
 STAGES = ("stem", "stage1", "stage2", "stage3", "stage4")
 
 
@@ -71,8 +72,10 @@ def _weights(path: Path, images: Sequence[Pixels], step: str) -> Any:
     if number == 2:
         with patch.object(rounding, "CORRECTIONS", 0):
             rounding.round_kernels(network, images[:ROUNDED_ON])
-    if number == 3:
+    if number >= 3:
         rounding.round_kernels(network, images[:ROUNDED_ON])
+    if number == 4:
+        fit_heads(network, images)
     return network
 
 

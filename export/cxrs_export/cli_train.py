@@ -165,7 +165,8 @@ def train(
             on_epoch=_tell(run, config, "accuracy"),
         )
     held_out = sum(0 <= config.fold == row.fold for row in rows)
-    click.echo(f"{model}: trained on {len(rows) - held_out} images of split {split}, {held_out} held out")
+    done = f"{model}: trained on {len(rows) - held_out} images of split {split}, {held_out} held out"
+    click.echo(done + (f", and {len(without_finding)} normal ones" if without_finding else ""))
 
 
 def read_normals(findings: Path | None, labelled: LabelledSet) -> LabelledSet:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cxrs_export.equalize import equalize
+from cxrs_export.heads import fit_heads
 from cxrs_export.rounding import round_kernels
 
 if TYPE_CHECKING:
@@ -23,10 +24,11 @@ def int8_weights(
     representative: Sequence[NDArray[np.uint8]],
     report: Callable[[str, int, int], None] = lambda *_: None,
 ) -> keras.Model:
-    """Copy `model`, equalize its channels, round its kernels and correct the means (docs/quantization.md).
+    """Copy `model`; equalize its channels, round its kernels, correct the means and fit the heads.
 
-    `representative` are uint8, 1 x H x W x C, or x 1 for a model that takes equal channels. The copy is for the int8
-    quantizers alone. A model that isn't made of Keras convolutions, such as an imported graph, is returned as it is.
+    See docs/quantization.md. `representative` are uint8, 1 x H x W x C, or x 1 for a model that takes equal channels.
+    The copy is for the int8 quantizers alone. A model that isn't made of Keras convolutions, such as an imported
+    graph, is returned as it is.
     """
     import keras
 
@@ -38,4 +40,5 @@ def int8_weights(
     images = [np.broadcast_to(pixels, shape) for pixels in representative]
     equalize(copy, images)
     round_kernels(copy, images[:ROUNDED_ON], report)
+    fit_heads(copy, images)
     return copy

@@ -201,7 +201,7 @@ def _provenance(rows: LabelledSet, config: TrainConfig, init: Path | None) -> Pr
     training = {
         "data_sha256": set_digest(rows),
         "split": ", ".join(sorted({row.split for row in rows})),
-        "images": len(rows),
+        "images": sum(row.basis != NORMAL for row in rows),
         "normals": sum(row.basis == NORMAL for row in rows),
         "patients": len({row.patient for row in rows}),
         "recipe": asdict(config),
