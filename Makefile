@@ -93,17 +93,16 @@ pretrain: $(VENV)/.done
 	$(VENV)/bin/cxrs-edge pretrain $(PRETRAIN_DATA) -o runs/pretrain-192 --without $(DATA) \
 	    --config export/recipes/pretrain-192.toml --init runs/pretrain-128/model.keras
 
-# The bundled model from the labelled set at DATA, resumable; then `make release`. First, on folds of patients, what the
-# recipe is worth and the numbers of its card; then the same recipe on all of the train split.
+# The bundled model from the labelled set at DATA and the normal films at PRETRAIN_DATA, resumable; then `make release`.
+# First, on folds of patients, what the recipe is worth and the numbers of its card; then the same recipe on all of the
+# train split.
+TRAIN_320 = --config export/recipes/cxrs-320.toml --normals $(PRETRAIN_DATA) --init runs/pretrain-192/model.keras
+TRAIN_480 = --config export/recipes/cxrs-480.toml --normals $(PRETRAIN_DATA)
 model: pretrain
-	$(VENV)/bin/cxrs-edge crossval $(DATA) -o runs/crossval-320 --config export/recipes/cxrs-320.toml \
-	    --init runs/pretrain-192/model.keras
-	$(VENV)/bin/cxrs-edge crossval $(DATA) -o runs/crossval-480 --config export/recipes/cxrs-480.toml \
-	    --init runs/crossval-320 --masked
-	$(VENV)/bin/cxrs-edge train $(DATA) -o runs/cxrs-320 --config export/recipes/cxrs-320.toml \
-	    --init runs/pretrain-192/model.keras
-	$(VENV)/bin/cxrs-edge train $(DATA) -o runs/cxrs-480 --config export/recipes/cxrs-480.toml \
-	    --init runs/cxrs-320/model.keras
+	$(VENV)/bin/cxrs-edge crossval $(DATA) -o runs/crossval-320 $(TRAIN_320)
+	$(VENV)/bin/cxrs-edge crossval $(DATA) -o runs/crossval-480 $(TRAIN_480) --init runs/crossval-320 --masked
+	$(VENV)/bin/cxrs-edge train $(DATA) -o runs/cxrs-320 $(TRAIN_320)
+	$(VENV)/bin/cxrs-edge train $(DATA) -o runs/cxrs-480 $(TRAIN_480) --init runs/cxrs-320/model.keras
 
 release: $(VENV)/.done $(TFLITE_RUNTIME_VENV)/.done
 	$(VENV)/bin/python export/release_model.py runs/cxrs-480/model.keras $(DATA) --out-of-fold runs/crossval-480

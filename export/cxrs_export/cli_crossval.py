@@ -21,9 +21,10 @@ FILE = click.Path(path_type=Path)
 
 @click.command(
     epilog="\b\nExamples:\n"
-    "  cxrs-edge crossval data/severity -o runs/cv-320 --config export/recipes/cxrs-320.toml "
+    "  cxrs-edge crossval data/severity -o runs/cv-320 --config export/recipes/cxrs-320.toml --normals data/pretrain "
     "--init runs/pretrain-192/model.keras\n"
-    "  cxrs-edge crossval data/severity -o runs/cv-480 --config export/recipes/cxrs-480.toml --init runs/cv-320"
+    "  cxrs-edge crossval data/severity -o runs/cv-480 --config export/recipes/cxrs-480.toml --normals data/pretrain "
+    "--init runs/cv-320"
 )
 @click.argument("data", type=FILE)
 @click.option("-o", "--output", "run", type=FILE, required=True, help="Folder of the run.")

@@ -87,7 +87,8 @@ def test_they_get_their_share_and_the_labelled_images_are_seen_as_often_as_witho
 
     monkeypatch.setattr("cxrs_export.severity_task.changed_batches", keep)
     empty = np.empty((0, 64, 64), np.uint8)
-    task = SeverityTask(SEVERAL, None, empty, severity_targets((), weak=1.0), kinds, empty, kinds[:0])
+    targets = severity_targets((LabelledImage("g", Path("g"), "p", 1, "train"),), weak=1.0)
+    task = SeverityTask(SEVERAL, None, empty, targets, kinds, empty, kinds[:0])
     assert task.steps == 12
     list(task.batches(0))
     # Half normal; of the other 24, the levels' shares are 0.2, 0.3 and 0.5.
