@@ -119,11 +119,11 @@ def _make(
     cases: list[Case] = []
     failures = []
     for item in with_progress(inputs):
+        if isinstance(item, Failure):
+            failures.append(item)
+            continue
         try:
-            if isinstance(item, Failure):
-                failures.append(item)
-            else:
-                cases.append(make_case(grader, item))
+            cases.append(make_case(grader, item))
         except CxrsError as error:
             failures.append(Failure.of(item, error))
     for failure in failures:

@@ -10,6 +10,8 @@ from typing import Any, Final
 from cxrs_edge.review.case import Case
 
 SCHEMA: Final = "cxrs-edge/review/1"
+UNCOUNTED = ("source", "engine")
+"""Keys of an answer that don't make it another one."""
 
 
 def answers_of(cases: Sequence[Case]) -> dict[str, Any]:
@@ -24,10 +26,15 @@ def answers_of(cases: Sequence[Case]) -> dict[str, Any]:
 def booklet_id(listed: Sequence[dict[str, Any]]) -> str:
     """12 hexadecimal digits that tell this set of cases and answers from any other.
 
-    Where the files lay and what they were called doesn't count: `listed` is the ``cases`` of `answers_of`.
+    Where the files lay, what they were called and what ran the model doesn't count. `listed` is the ``cases`` of
+    `answers_of`.
     """
     counted = [
-        [one["case"], one["sha256"], {key: value for key, value in one["answer"].items() if key != "source"}]
+        [
+            one["case"],
+            one["sha256"],
+            {key: said for key, said in one["answer"].items() if key not in UNCOUNTED},
+        ]
         for one in listed
     ]
     text = json.dumps(counted, sort_keys=True, allow_nan=False)

@@ -75,7 +75,7 @@ def make_case(grader: Grader, path: str) -> Case:
             Factor(
                 f"Region {number}: {'critical factor, ' if candidate.is_critical else 'candidate, '}"
                 f"{word_for(candidate)}",
-                f"Probability of level {answer['level']} without it: "
+                f"Level {answer['level']} without it: "
                 f"{describe_removals(candidate.removals, explanation.probability)}",
             )
             for number, candidate in enumerate(explanation.candidates, start=1)

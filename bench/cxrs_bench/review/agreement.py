@@ -82,7 +82,7 @@ def agreements(
     patients : of each case; intervals resample them with all that is theirs.
     """
     names = (*(reader.name for reader in readers), NETWORK)
-    groups = list(itertools.combinations(range(len(names)), 2))
+    groups: list[tuple[int, ...]] = list(itertools.combinations(range(len(names)), 2))
     if len(readers) >= FEWEST_FOR_MEAN:
         groups.append(tuple(range(len(readers))))
     found = [

@@ -29,6 +29,6 @@ def cohen_kappa(a: IntArray, b: IntArray, categories: int, *, linear: bool = Fal
 
 
 def _disagreement(categories: int, linear: bool) -> FloatArray:
-    places = np.arange(categories)
+    places = np.arange(categories, dtype=np.float64)
     distance = np.abs(places[:, np.newaxis] - places)
-    return (distance if linear else distance > 0).astype(np.float64)
+    return distance if linear else np.sign(distance)

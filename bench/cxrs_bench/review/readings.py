@@ -46,27 +46,26 @@ def read_readers(paths: Sequence[Path], answers: Answers) -> tuple[Reader, ...]:
     Raises `DataError`, naming the file and the line: what can't be read or is no such CSV, is of another booklet,
     lacks cases or has one twice, holds a cell that the booklet can't have written; a reader who comes twice.
     """
-    readers: dict[str, tuple[Reader, Path]] = {}
+    readers: dict[str, Reader] = {}
     for path in paths:
         reader = read_reader(path, answers)
-        known = readers.setdefault(reader.name.casefold(), (reader, path))
-        if known[1] is not path:
+        if reader.name.casefold() in readers:
             raise DataError(
-                f"{path}: reader {reader.name!r}, as in {known[1]}; expected one CSV for each reader: "
-                "keep the last one"
+                f"{path}: reader {reader.name!r} again; expected one CSV for each reader: keep the last one"
             )
-    return tuple(reader for reader, _ in readers.values())
+        readers[reader.name.casefold()] = reader
+    return tuple(readers.values())
 
 
 def read_reader(path: Path, answers: Answers) -> Reader:
     """Read one CSV; raises as `read_readers`."""
-    names: dict[str, str] = {}
+    names: set[str] = set()
     cases: dict[int, Reading] = {}
     for where, row in _rows(path):
         booklet = filled(row, "booklet", where)
         if booklet != answers.booklet:
             raise DataError(f"{where}: of booklet {booklet}; expected {answers.booklet}, that of the answers")
-        names.setdefault(filled(row, "reader", where), where)
+        names.add(filled(row, "reader", where))
         number = _number(row, where, len(answers.cases))
         if number in cases:
             raise DataError(f"{where}: case {number} again; expected each case once")
@@ -78,8 +77,8 @@ def read_reader(path: Path, answers: Answers) -> Reader:
             "the file is cut off: export it again"
         )
     if len(names) > 1:
-        raise DataError(f"{path}: readers {', '.join(names)}; expected one reader in a file")
-    return Reader(*names, tuple(cases[number] for number in sorted(cases)))
+        raise DataError(f"{path}: readers {', '.join(sorted(names))}; expected one reader in a file")
+    return Reader(names.pop(), tuple(cases[number] for number in sorted(cases)))
 
 
 def _rows(path: Path) -> list[tuple[str, Row]]:
