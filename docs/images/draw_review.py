@@ -16,7 +16,7 @@ from playwright.sync_api import Page, sync_playwright
 from cxrs_bench.phantom import Phantom, draw_phantom
 
 ROOT = Path(__file__).parents[2]
-WIDTH = 840
+WIDTH = 800
 CHROMIUM = "/usr/bin/chromium"
 ZONES = ((0, 2, 3, 0, 1, 2), (0, 0, 1, 0, 0, 0), (1, 2, 2, 1, 3, 3), (0, 0, 0, 0, 0, 1))
 """Opacities of the phantoms."""
@@ -58,7 +58,7 @@ def main() -> None:
         browser.close()
     shot = Image.open(target).convert("RGB")
     # A palette: a fraction of the bytes, and no difference to be seen in a page of few colours and grays.
-    shot.resize((WIDTH, shot.height * WIDTH // shot.width)).quantize(48).save(target, optimize=True)
+    shot.resize((WIDTH, shot.height * WIDTH // shot.width)).quantize(64).save(target, optimize=True)
 
 
 if __name__ == "__main__":
