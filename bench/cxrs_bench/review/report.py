@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from cxrs_bench.label_table import read_table, refuse_duplicates
+from cxrs_bench.markdown import markdown_table
 from cxrs_bench.review.agreement import Agreement, Judgement, agreements, judgements
 from cxrs_bench.review.answers import Answers
 from cxrs_bench.review.readings import NOT_RATED, Reader
@@ -63,11 +63,11 @@ def render_report(report: Report) -> str:
     ]
     said = [[_cell(j.reader), j.regions, *map(str, j.counts), str(j.agreeing)] for j in report.judgements]
     tables = [
-        _markdown(("reader", "cases read", "regions judged"), who),
-        _markdown(("between", "on", "count", "alike", "kappa (95 %)"), pairs),
-        _markdown(("reader", "the network's", *RATINGS, "share that agrees (95 %)"), said),
+        (("reader", "cases read", "regions judged"), who),
+        (("between", "on", "count", "alike", "kappa (95 %)"), pairs),
+        (("reader", "the network's", *RATINGS, "share that agrees (95 %)"), said),
     ]
-    return "\n\n".join([head, *(table for table in tables if table)]) + "\n"
+    return "\n\n".join([head, *(markdown_table(titles, rows) for titles, rows in tables if rows)]) + "\n"
 
 
 def report_json(report: Report) -> dict[str, Any]:
@@ -152,9 +152,3 @@ def _what(what: str) -> str:
 
 def _cell(text: str) -> str:
     return printable(text).replace("|", "/")
-
-
-def _markdown(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table; nothing without rows."""
-    lines = [titles, ["---"] * len(titles), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) if rows else ""
