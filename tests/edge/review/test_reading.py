@@ -220,6 +220,10 @@ def test_printed_it_is_one_case_a_page(open_booklet):
     read(page, 1, "abcdef", ["agree"] * 3, "a comment")
     pages = len(re.findall(rb"/Type\s*/Page\b", page.pdf(prefer_css_page_size=True)))
     assert pages == 1 + 3  # how to read, and the cases
+    # A case that leaves room gets a page of its own too.
+    page.emulate_media(media="print")
+    breaks = page.evaluate("[...document.querySelectorAll('.case')].map((c) => getComputedStyle(c).breakAfter)")
+    assert breaks == ["page", "page", "auto"]
 
 
 @pytest.mark.parametrize(
