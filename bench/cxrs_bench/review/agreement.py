@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,14 +11,13 @@ import numpy as np
 from cxrs_bench.evaluation import Estimate
 from cxrs_bench.metrics import BoolArray, IntArray
 from cxrs_bench.resampling import patient_interval
-from cxrs_bench.review.answers import Answers
+from cxrs_bench.review.answers import NETWORK, Answers
 from cxrs_bench.review.kappa import cohen_kappa
 from cxrs_bench.review.readings import NOT_RATED, Reader
 from cxrs_edge.card import ZONES
 from cxrs_edge.evidence.regions import MOST_REGIONS
 from cxrs_edge.review.booklet import RATINGS
 
-NETWORK = "network"
 MISSING = NOT_RATED
 FEWEST_FOR_MEAN = 3
 
@@ -136,10 +135,14 @@ def _agree(names: list[str], question: Question, raters: list[int], resamples: i
 def _judge(
     reader: str, kind: str, codes: IntArray, patients: Sequence[str], resamples: int, seed: int
 ) -> Judgement:
-    share: Callable[[IntArray], float] = lambda units: float((codes[units] == 0).mean())  # noqa: E731
-    counts = np.bincount(codes, minlength=len(RATINGS)).tolist()
+    def share(units: IntArray) -> float:
+        return float((codes[units] == 0).mean())
+
     return Judgement(
-        reader, kind, tuple(counts), patient_interval(share, patients, resamples=resamples, seed=seed)
+        reader=reader,
+        regions=kind,
+        counts=tuple(np.bincount(codes, minlength=len(RATINGS)).tolist()),
+        agreeing=patient_interval(share, patients, resamples=resamples, seed=seed),
     )
 
 

@@ -12,6 +12,8 @@ from cxrs_edge.errors import DataError
 from cxrs_edge.evidence.regions import MOST_REGIONS
 from cxrs_edge.review.answers import SCHEMA, booklet_id
 
+NETWORK = "network"
+"""What the network is called among readers."""
 THRESHOLD = 0.5
 """Probability from which the network says that a zone is affected."""
 

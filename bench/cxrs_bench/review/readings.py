@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxrs_bench.label_table import Row, filled, read_table
-from cxrs_bench.review.answers import Answers
+from cxrs_bench.review.answers import NETWORK, Answers
 from cxrs_edge.card import ZONES
 from cxrs_edge.errors import DataError
 from cxrs_edge.review.booklet import COLUMNS, RATINGS
@@ -78,7 +78,10 @@ def read_reader(path: Path, answers: Answers) -> Reader:
         )
     if len(names) > 1:
         raise DataError(f"{path}: readers {', '.join(sorted(names))}; expected one reader in a file")
-    return Reader(names.pop(), tuple(cases[number] for number in sorted(cases)))
+    name = names.pop()
+    if name.casefold() == NETWORK:
+        raise DataError(f"{path}: reader {name!r}, as the network is called in tables; rename the reader")
+    return Reader(name, tuple(cases[number] for number in sorted(cases)))
 
 
 def _rows(path: Path) -> list[tuple[str, Row]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -133,7 +134,7 @@ def _patients(path: Path, answers: Answers) -> list[str]:
         ]
     except OSError as error:
         raise DataError(f"{path}: can't be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, csv.Error) as error:
         raise DataError(f"{path}: not a UTF-8 CSV; expected columns image_id and patient_id") from error
     refuse_duplicates([image for image, _ in rows], path)
     known = dict(rows)

@@ -153,6 +153,9 @@ def test_patients_are_resampled_if_they_are_told(score, tmp_path):
     assert "no patient_id for image_id p1-2.png, a case of the booklet" in done.stderr
     table.write_bytes(b"\xff\xfe")
     assert "not a UTF-8 CSV" in score("--patients", table).stderr
+    table.write_text('image_id,patient_id\n"p1-1,p1\n')
+    assert "not a UTF-8 CSV" in score("--patients", table).stderr
+    assert "can't be read: No such file" in score("--patients", tmp_path / "none.csv").stderr
 
 
 def test_scoring_needs_the_answers(rows, write_csv):

@@ -52,6 +52,7 @@ def changed(rows, number, **cells):
         (lambda rows: changed(rows, 1, booklet=""), "booklet is empty"),
         (lambda rows: changed(rows, 1, reader="Ben"), "readers Anna, Ben; expected one reader in a file"),
         (lambda rows: changed(rows, 1, reader=" "), "reader is empty"),
+        (lambda rows: [row | {"reader": "Network"} for row in rows], "as the network is called in tables"),
         (lambda rows: rows[:3], "3 of 4 cases, case 4 is missing; the file is cut off"),
         (lambda _rows: [], "0 of 4 cases, case 1 is missing"),
         (lambda rows: [*rows, rows[0]], "case 1 again; expected each case once"),
