@@ -10,9 +10,9 @@ import importlib
 import io
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -24,6 +24,7 @@ from cxrs_edge.cli_options import (
     open_grader,
     threads_option,
 )
+from cxrs_edge.cli_progress import is_terminal, with_progress
 from cxrs_edge.errors import CxrsError, ImageError, MissingDependency
 from cxrs_edge.version import __version__
 
@@ -52,6 +53,9 @@ COMMANDS: Mapping[str, Lazy] = {
     "selftest": Lazy("cxrs_edge.cli_selftest", "tflite", "Does this machine give the released answers?"),
     "explain": Lazy(
         "cxrs_edge.cli_explain", "tflite", "Show what an X-ray's level comes from, and check it."
+    ),
+    "review": Lazy(
+        "cxrs_bench.cli_review", "tflite", "A booklet for readers, and their agreement with the network."
     ),
     "serve": Lazy("cxrs_edge.cli_serve", "serve", "A page to grade X-rays with, and a JSON API."),
     "show": Lazy("cxrs_edge.cli_show", "tflite", "Write what the network sees of an X-ray, as a picture."),
@@ -275,15 +279,5 @@ def _read_stdin() -> bytes:
 
 
 def _with_progress(items: list[T]) -> Iterable[T]:
-    """Show progress on stderr if that is a terminal, and stdout, where results would show it, is not."""
-    return _bar(items) if _is_terminal(sys.stderr) and not _is_terminal(sys.stdout) else items
-
-
-def _is_terminal(stream: TextIO | None) -> bool:
-    # Python has None for a stream that was closed before it started.
-    return stream is not None and stream.isatty()
-
-
-def _bar(items: list[T]) -> Iterator[T]:
-    with click.progressbar(items, file=sys.stderr, show_pos=True) as bar:
-        yield from bar
+    """Show progress, unless stdout is a terminal: there the results show it."""
+    return items if is_terminal(sys.stdout) else with_progress(items)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Iterable, Mapping
 from html import escape
@@ -12,13 +11,13 @@ from string import Template
 
 from cxrs_edge.evidence.factors import Candidate, Explanation
 from cxrs_edge.evidence.layers import evidence_layer, view
+from cxrs_edge.evidence.svg import data_uri, draw_outlines
 from cxrs_edge.evidence.words import (
     describe_removals,
     describe_together,
     frame_of,
     legend,
     origin,
-    outline,
     verdict,
     word_for,
 )
@@ -53,12 +52,9 @@ def _pictures(explanation: Explanation) -> dict[str, object]:
         "left": frame.left,
         "top": frame.top,
         "side": frame.side,
-        "xray": _data_uri("image/jpeg", xray.getvalue()),
-        "map": _data_uri("image/png", to_png(evidence_layer(explanation, size))),
-        "outlines": "\n".join(
-            _outline(number, candidate, explanation)
-            for number, candidate in reversed(list(enumerate(explanation.candidates, start=1)))
-        ),
+        "xray": data_uri("image/jpeg", xray.getvalue()),
+        "map": data_uri("image/png", to_png(evidence_layer(explanation, size))),
+        "outlines": draw_outlines(explanation),
     }
 
 
@@ -88,19 +84,6 @@ def _words(explanation: Explanation) -> dict[str, str]:
     }
 
 
-def _outline(number: int, candidate: Candidate, explanation: Explanation) -> str:
-    rings = outline(candidate, explanation)
-    path = " ".join(f"M{' '.join(f'{x:.1f},{y:.1f}' for x, y in ring)}Z" for ring in rings)
-    x, y = rings[0][0]
-    # A figure of 1/25 of the frame is read on a phone too.
-    high = frame_of(explanation).side / 25
-    kind = "region critical" if candidate.is_critical else "region"
-    return (
-        f'<path class="{kind}" d="{path}"/>'
-        f'<text x="{x + high / 3:.1f}" y="{y + 1.2 * high:.1f}" style="font-size: {high:.1f}px">{number}</text>'
-    )
-
-
 def _critical(candidate: Candidate) -> str:
     return ' class="critical"' if candidate.is_critical else ""
 
@@ -118,7 +101,3 @@ def _zones(zones: Mapping[str, float]) -> str:
 
 def _items(lines: Iterable[str]) -> str:
     return "\n".join(f"<li>{escape(printable(line))}</li>" for line in lines)
-
-
-def _data_uri(kind: str, data: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"

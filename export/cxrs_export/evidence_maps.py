@@ -26,7 +26,7 @@ def class_maps_of(path: Path) -> Callable[[Subject], Map]:
     maps = keras.Model(network.input, network.get_layer(CELL_LOGITS).output)
 
     def class_map(subject: Subject) -> Map:
-        found: Map = np.asarray(maps(_batch(subject), training=False))[0, :, :, subject.level - 1]
+        found: Map = np.asarray(maps(_batch(subject, network), training=False))[0, :, :, subject.level - 1]
         return found.astype(np.float64)
 
     return class_map
@@ -53,15 +53,16 @@ def randomised(path: Path, seed: int) -> Callable[[Subject], Map]:
 
 def _evidence(network: keras.Model) -> Callable[[Subject], Map]:
     def evidence(subject: Subject) -> Map:
-        found: Any = network(_batch(subject), training=False)["evidence"]
+        found: Any = network(_batch(subject, network), training=False)["evidence"]
         values: Map = np.asarray(found)[0].astype(np.float64)
         return values if subject.level == 2 else -values
 
     return evidence
 
 
-def _batch(subject: Subject) -> Any:
-    return subject.examination.pixels.astype(np.float32)
+def _batch(subject: Subject, network: keras.Model) -> Any:
+    """What the network gets: channels are copies, and its exported file takes fewer of them."""
+    return np.repeat(subject.examination.pixels[..., :1].astype(np.float32), network.input_shape[-1], axis=3)
 
 
 def _load(path: Path) -> keras.Model:

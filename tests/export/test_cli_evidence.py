@@ -48,8 +48,9 @@ def evaluate(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["evaluate", *map(str, arguments), "--resamples", "100"])
 
 
-def subject(level: int) -> SimpleNamespace:
-    pixels = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
+def subject(level: int, channels: int = 3) -> SimpleNamespace:
+    plane = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 1), dtype=np.uint8)
+    pixels = np.repeat(plane, channels, axis=3)
     return SimpleNamespace(level=level, examination=SimpleNamespace(pixels=pixels))
 
 
@@ -62,6 +63,9 @@ def test_the_classes_maps_differ_by_the_evidence(float_model: Path) -> None:
     network = keras.models.load_model(float_model)
     found = infer(network, subject(2).examination.pixels)["evidence"][0]
     np.testing.assert_allclose(evidence(subject(2)), found, atol=1e-6)
+    # Exported files take one channel, the network that they come from three.
+    for map_of in (of_class, evidence):
+        np.testing.assert_array_equal(map_of(subject(2, channels=1)), map_of(subject(2)))
 
 
 def test_new_weights_give_another_map_the_same_for_the_same_seed(float_model: Path) -> None:

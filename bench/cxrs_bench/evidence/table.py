@@ -11,6 +11,7 @@ import numpy as np
 from cxrs_bench.evaluation import Estimate
 from cxrs_bench.evidence.fills import ALL_FILLS
 from cxrs_bench.evidence.methods import OURS
+from cxrs_bench.markdown import markdown_table
 from cxrs_bench.resampling import patient_interval
 
 Record = dict[str, Any]
@@ -49,7 +50,7 @@ class _Tables:
             ]
             for name in self.names
         ]
-        return _markdown(titles, rows)
+        return markdown_table(titles, rows)
 
     def differences(self) -> str:
         """Impact of ours less that of each other method on the same images."""
@@ -66,7 +67,7 @@ class _Tables:
                     _verdict(found[-1]),
                 ]
             )
-        return _markdown(titles, rows)
+        return markdown_table(titles, rows)
 
     def levels(self) -> str:
         """The Impact Score of candidates and of verified critical factors."""
@@ -80,13 +81,13 @@ class _Tables:
                 )
                 shown = [self._shown(value(OURS, fill), some) for fill in ALL_FILLS]
                 rows.append([str(level), what, str(len(some)), *shown])
-        return _markdown(titles, rows)
+        return markdown_table(titles, rows)
 
     def maps(self) -> str:
         """Correlations of the evidence map with others of the same image."""
         names = list(self.records[0]["maps"])
         rows = [[name, self._shown(_map_figure(name))] for name in names]
-        return _markdown(["evidence map against", "correlation (mean)"], rows)
+        return markdown_table(["evidence map against", "correlation (mean)"], rows)
 
     def _shown(self, value: Value, records: Sequence[Record] | None = None) -> str:
         estimate = self._estimate(value, records)
@@ -132,8 +133,3 @@ def _verdict(difference: Estimate) -> str:
     if difference.low > 0:
         return "better"
     return "worse" if difference.high < 0 else "not told apart"
-
-
-def _markdown(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [titles, ["---"] * len(titles), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
