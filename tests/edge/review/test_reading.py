@@ -222,7 +222,9 @@ def test_printed_it_is_one_case_a_page(open_booklet):
     assert pages == 1 + 3  # how to read, and the cases
     # A case that leaves room gets a page of its own too.
     page.emulate_media(media="print")
-    breaks = page.evaluate("[...document.querySelectorAll('.case')].map((c) => getComputedStyle(c).breakAfter)")
+    breaks = page.evaluate(
+        "[...document.querySelectorAll('.case')].map((c) => getComputedStyle(c).breakAfter)"
+    )
     assert breaks == ["page", "page", "auto"]
 
 
