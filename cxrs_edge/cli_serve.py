@@ -9,7 +9,14 @@ from pathlib import Path
 
 import click
 
-from cxrs_edge.cli_options import description, engine_option, model_option, open_grader, threads_option
+from cxrs_edge.cli_options import (
+    description,
+    engine_option,
+    model_option,
+    open_grader,
+    read_model,
+    threads_option,
+)
 from cxrs_edge.errors import InputError
 from cxrs_edge.serve.addresses import addresses
 from cxrs_edge.serve.certificate import check_certificate
@@ -98,7 +105,7 @@ def serve(
     token = _token(token_file, host)
     sock = listen(host, port)
     limit_memory()
-    grader = open_grader(model, engine, threads)
+    grader = open_grader(read_model(model, engine), engine, threads)
     _report(description(grader))
     _report(RESEARCH_USE)
     # A token of a file is known to who needs it, and stays out of logs.

@@ -10,7 +10,14 @@ from pathlib import Path
 
 import click
 
-from cxrs_edge.cli_options import description, engine_option, model_option, open_grader, threads_option
+from cxrs_edge.cli_options import (
+    description,
+    engine_option,
+    model_option,
+    open_grader,
+    read_model,
+    threads_option,
+)
 
 SHORTEST, LONGEST = 0.05, 3600.0
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -89,7 +96,7 @@ def watch(
     from cxrs_edge.watch_folders import open_folders
 
     with _heed_signals() as stop, open_folders(in_dir, output) as folders:
-        grader = open_grader(model, engine, threads)
+        grader = open_grader(read_model(model, engine), engine, threads)
         _report(f"{in_dir}: watched, {description(grader)}; results in {output}")
         _report(RESEARCH_USE)
         watching = Watch(grader, folders, settle, _report)

@@ -8,7 +8,7 @@ import numpy as np
 
 from cxrs_edge.engines import Outputs
 from cxrs_edge.engines.contract import Shape, check_graph, check_pixels, engine_errors
-from cxrs_edge.engines.registry import package_version
+from cxrs_edge.engines.registry import imported_version
 from cxrs_edge.engines.telemetry import without_telemetry
 from cxrs_edge.errors import ModelError
 from cxrs_edge.extras import import_extra
@@ -33,7 +33,7 @@ class OpenvinoEngine:
     def __init__(self, file: ModelFile, package: str, threads: int) -> None:
         with engine_errors(package, "imported"), without_telemetry():
             runtime: Any = import_extra(package, self.name)
-        self.version = package_version(package)
+        self.version = imported_version(package)
         self._file = file
         with engine_errors(str(file.path), "loaded"):
             # Asked to find the format itself, every frontend has a try, and prints why it can't.
