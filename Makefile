@@ -10,6 +10,7 @@ RELEASES ?= bookworm trixie
 FUZZ_SECONDS ?= 60
 BENCH_THREADS ?= 1,2
 BENCH_OPTIONS ?=
+COMMAND_OPTIONS ?=
 LOAD_SECONDS ?= 120
 VENV := .venv
 DEMO_VENV := .venv-demo
@@ -17,7 +18,7 @@ TFLITE_RUNTIME_VENV := .venv-tflite-runtime
 PYTHON311 ?= python3.11
 
 .PHONY: demo test test-pythons test-tflite-runtime test-slow test-arm64 test-armv7 fuzz memory load lint complexity
-.PHONY: bench three-networks offline-bundle pretrain model release golden clean
+.PHONY: bench measure-command three-networks offline-bundle pretrain model release golden clean
 
 demo: $(DEMO_VENV)/.done  ## Install the runtime only and grade an image: make demo IMAGE=scan.png
 	$(DEMO_VENV)/bin/cxrs-edge predict "$(IMAGE)"
@@ -55,6 +56,9 @@ fuzz: $(VENV)/.done  ## Coverage-guided fuzzing of all that parses, FUZZ_SECONDS
 
 memory: $(VENV)/.done  ## Peak memory of predicting the largest file of each kind, the table of docs/limits.md
 	$(VENV)/bin/python bench/measure_memory.py
+
+measure-command: $(VENV)/.done  ## On an idle machine, ten minutes: what `predict` takes beside inference
+	$(VENV)/bin/python bench/measure_command.py $(COMMAND_OPTIONS)
 
 load: $(VENV)/.done  ## 8 clients at `cxrs-edge serve` for LOAD_SECONDS: requests, refusals, errors, latency, memory
 	$(VENV)/bin/python bench/load_serve.py --seconds $(LOAD_SECONDS)
