@@ -115,8 +115,8 @@ model: pretrain
 release: $(VENV)/.done $(TFLITE_RUNTIME_VENV)/.done
 	$(VENV)/bin/python export/release_model.py runs/cxrs-480/model.keras $(DATA) --out-of-fold runs/crossval-480
 
-# A second network, for slow boards: the weights that `make model` goes on from to 480 px, as they are at 320 px.
-lite: $(VENV)/.done  ## cxrs-lite from runs/cxrs-320 of `make model`: runs/cxrs-lite, not bundled
+# A second network, for slow boards, at 320 px: docs/performance.md. By default the first stage of `make model`.
+lite: $(VENV)/.done  ## cxrs-lite from LITE_MODEL: runs/cxrs-lite, not bundled
 	$(VENV)/bin/cxrs-edge export $(LITE_MODEL) --name cxrs-lite -o runs/cxrs-lite --quantize --calibration $(DATA)
 
 # What every engine answers to drawn phantoms, for `cxrs-edge selftest`; a release does it too.
