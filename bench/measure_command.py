@@ -41,13 +41,17 @@ INFERENCES = 30
 
 
 class Sample(NamedTuple):
-    """One round of one engine: milliseconds, and images per second from start to end and between first and last."""
+    """One round of one engine: milliseconds, and images per second from start to end and between first and last.
+
+    `cpu` is the CPU time that each further image takes, with as many threads as cores.
+    """
 
     bare: float
     command: float
     infer: float
     images_per_second: float
     steady_per_second: float
+    cpu: float
 
 
 def write_images(folder: Path, side: int, suffix: str, count: int) -> Path:
@@ -97,6 +101,7 @@ class Measuring:
             infer=statistics.median(map(float, infer.lines)),
             images_per_second=(len(many.lines) - 1) / many.seconds,
             steady_per_second=(len(many.lines) - 2) / (last - first),
+            cpu=1000 * (many.cpu_seconds - one.cpu_seconds) / (LARGE - 1),
         )
 
     def memory(self) -> tuple[float, float, float]:
@@ -128,10 +133,13 @@ def spread(values: Sequence[float], digits: int = 0) -> str:
 
 
 def time_rows(samples: Mapping[str, Sequence[Sample]]) -> Iterator[str]:
-    yield "| engine | bare minimum, ms | command, ms | ratio | infer, ms | images/s | x infer | steady, x infer |"
-    yield "|---" * 8 + "|"
+    yield (
+        "| engine | bare minimum, ms | command, ms | ratio | infer, ms | images/s | x infer | steady, x infer "
+        "| CPU ms an image | x infer at most |"
+    )
+    yield "|---" * 10 + "|"
     for name, rows in samples.items():
-        bare, command, infer, rate, steady = zip(*rows, strict=True)
+        bare, command, infer, rate, steady, cpu = zip(*rows, strict=True)
         # A rate times seconds is a ratio of two times: what an inference takes, over what an image takes.
         whole, between = ([1000 / value for value in values] for values in (rate, steady))
         cells = [
@@ -143,6 +151,8 @@ def time_rows(samples: Mapping[str, Sequence[Sample]]) -> Iterator[str]:
             spread(rate, 1),
             shown(ratio(infer, whole)),
             shown(ratio(infer, between)),
+            spread(cpu, 1),
+            f"{count_cores() * statistics.median(infer) / statistics.median(cpu):.2f}",
         ]
         yield f"| {' | '.join(cells)} |"
 
