@@ -203,14 +203,12 @@ def predict(
 
     limit_memory()
     inputs, failed = list(find_images(paths)), 0
-    file = read_model(model, engine)
-    ready = prepared_inputs(file.card, inputs, gated=gated) if evidence_dir is None else nullcontext(inputs)
-    with ready as items:
-        grader = open_grader(file, engine, threads, gated=gated)
-        answer = _answering(grader, style, evidence_dir)
-        click.echo(f"{printable(description(grader))}\n{RESEARCH_USE}", err=True)
-        if style == "csv":
-            click.echo(csv_header())
+    grader = open_grader(model, engine, threads, gated=gated)
+    answer = _answering(grader, style, evidence_dir)
+    click.echo(f"{printable(description(grader))}\n{RESEARCH_USE}", err=True)
+    if style == "csv":
+        click.echo(csv_header())
+    with prepared_inputs(grader.intake, inputs) if evidence_dir is None else nullcontext(inputs) as items:
         for item in _with_progress(items, len(inputs)):
             answered = item if isinstance(item, Failure) else answer(item)
             failed += isinstance(answered, Failure)

@@ -12,7 +12,6 @@ from cxrs_edge.cli_options import (
     engine_option,
     model_option,
     open_grader,
-    read_model,
     threads_option,
 )
 
@@ -73,7 +72,7 @@ def explain(
     from cxrs_edge.render import RESEARCH_USE, printable, render
 
     limit_memory()
-    grader = open_grader(read_model(model, engine), engine, threads)
+    grader = open_grader(model, engine, threads)
     answer = answering(grader, style, output, tuple(ENCODERS))
     click.echo(f"{printable(description(grader))}\n{RESEARCH_USE}", err=True)
     inputs, failed = list(find_images(images)), 0

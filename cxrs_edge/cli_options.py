@@ -40,15 +40,15 @@ threads_option = click.option(
 
 
 def read_model(model: str | None, engine: str) -> ModelFile:
-    """The file that the options name, by default the bundled one that the engine runs; raises as `Grader.open`."""
+    """The file that the options name, by default the bundled one that the engine runs."""
     from cxrs_edge.grader import bundled_path
     from cxrs_edge.model_file import read_model_file
 
     return read_model_file(model or bundled_path(choose_engine(engine).kind))
 
 
-def open_grader(file: ModelFile, engine: str, threads: int | None, *, gated: bool = True) -> Grader:
-    """A grader with this model; raises as `Grader.open`.
+def open_grader(model: str | None, engine: str, threads: int | None, *, gated: bool = True) -> Grader:
+    """The grader that the options name; raises as `Grader.open`.
 
     For a command that does nothing but grade: OpenVINO is left without `openvino.convert_model` in this process.
     """
@@ -57,6 +57,7 @@ def open_grader(file: ModelFile, engine: str, threads: int | None, *, gated: boo
     from cxrs_edge.native_stderr import without_greeting
 
     with without_greeting(), without_modules(OPENVINO_CONVERTER):
+        file = read_model(model, engine)
         return Grader(file.card, open_engine(file, engine, threads), gated=gated)
 
 

@@ -14,7 +14,6 @@ from cxrs_edge.cli_options import (
     engine_option,
     model_option,
     open_grader,
-    read_model,
     threads_option,
 )
 from cxrs_edge.errors import InputError
@@ -105,7 +104,7 @@ def serve(
     token = _token(token_file, host)
     sock = listen(host, port)
     limit_memory()
-    grader = open_grader(read_model(model, engine), engine, threads)
+    grader = open_grader(model, engine, threads)
     _report(description(grader))
     _report(RESEARCH_USE)
     # A token of a file is known to who needs it, and stays out of logs.

@@ -15,7 +15,6 @@ from cxrs_edge.cli_options import (
     engine_option,
     model_option,
     open_grader,
-    read_model,
     threads_option,
 )
 
@@ -96,7 +95,7 @@ def watch(
     from cxrs_edge.watch_folders import open_folders
 
     with _heed_signals() as stop, open_folders(in_dir, output) as folders:
-        grader = open_grader(read_model(model, engine), engine, threads)
+        grader = open_grader(model, engine, threads)
         _report(f"{in_dir}: watched, {description(grader)}; results in {output}")
         _report(RESEARCH_USE)
         watching = Watch(grader, folders, settle, _report)

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from cxrs_edge.ahead import ahead
-from cxrs_edge.card import ModelCard
 from cxrs_edge.errors import CxrsError, ImageError
 from cxrs_edge.grade import Failure
 from cxrs_edge.image import MAX_BYTES
@@ -21,14 +20,15 @@ STDIN = "-"
 
 @contextmanager
 def prepared_inputs(
-    card: ModelCard, inputs: Sequence[str | Failure], *, gated: bool
+    intake: Intake, inputs: Sequence[str | Failure]
 ) -> Iterator[Iterator[Prepared | Failure]]:
     """Each input as the model takes it, in order: the first begun at once, the next while the engine works.
 
+    Not to be entered before the engine is imported: OpenVINO's import walks through all that Python has loaded, and
+    fails if another thread imports a decoder meanwhile.
     With standard input among them all are prepared when it is their turn: in another thread, a read that waits for
     its writer couldn't be interrupted.
     """
-    intake = Intake(card, gated=gated)
 
     def take(source: str | bytes, name: str) -> Prepared:
         return intake.prepare(source, name=name)

@@ -13,7 +13,6 @@ from cxrs_edge.cli_options import (
     engine_option,
     model_option,
     open_grader,
-    read_model,
     threads_option,
 )
 
@@ -114,7 +113,7 @@ def _make(
     limit_memory()
     target, inputs = open_target(output), list(find_images(paths))
     check_count(len(inputs))
-    grader = open_grader(read_model(model, engine), engine, threads)
+    grader = open_grader(model, engine, threads)
     check_model(grader)
     click.echo(f"{printable(description(grader))}\n{RESEARCH_USE}", err=True)
     cases: list[Case] = []

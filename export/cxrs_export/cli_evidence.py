@@ -145,13 +145,13 @@ def evaluate_marks(
 
 
 def _open(source: Path, rows: LabelledSet, engine: str, threads: int | None) -> Grader:
-    from cxrs_edge.cli_options import open_grader, read_model
+    from cxrs_edge.cli_options import open_grader
 
     if not rows or source.suffix not in (".tflite", ".onnx"):
         raise click.UsageError(
             "--evidence and --marks need an exported .tflite or .onnx file and DATA, a labelled set"
         )
-    return open_grader(read_model(str(source), engine), engine, threads)
+    return open_grader(str(source), engine, threads)
 
 
 def _draw(rows: LabelledSet, limit: int | None, seed: int) -> LabelledSet:

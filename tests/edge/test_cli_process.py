@@ -11,8 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from cxrs_edge.engines.registry import choose_engine
+from cxrs_edge.cli import main
+from cxrs_edge.engines.registry import choose_engine, open_engine
+from cxrs_edge.image import read_image
 from cxrs_edge.render import RESEARCH_USE, STYLES
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals, pipes and terminals of POSIX")
@@ -172,3 +175,25 @@ def test_errors_stand_between_the_grades_of_their_neighbours(tiny, draw_xray, tm
     assert [(one["source"], one["outcome"]) for one in objects(done.stdout)] == [
         (str(path), "graded" if path == good else "error") for path in paths
     ]
+
+
+def test_nothing_is_decoded_before_the_engine_is_there(monkeypatch, tiny, draw_xray):
+    # OpenVINO's import failed with "dictionary changed size during iteration" when another thread imported meanwhile.
+    events = []
+
+    def open_slowly(*arguments):
+        time.sleep(0.3)
+        events.append("engine")
+        return open_engine(*arguments)
+
+    def read(*arguments, **options):
+        events.append("image")
+        return read_image(*arguments, **options)
+
+    monkeypatch.setattr("cxrs_edge.cli_options.open_engine", open_slowly)
+    monkeypatch.setattr("cxrs_edge.intake.read_image", read)
+    done = CliRunner().invoke(
+        main, ["predict", str(draw_xray()), str(draw_xray("b.png")), "--model", str(tiny)]
+    )
+    assert done.exit_code == 0
+    assert events == ["engine", "image", "image"]
