@@ -4,7 +4,7 @@ Exports networks without and with the rewrites of `cxrs_export.rewrites`, calibr
 don't change how long an inference takes), and times all files of one engine interleaved. Killed? The same command
 goes on: files and times that are in the folder stay.
 
-    python export/measure_levers.py -o runs/levers      # about ten minutes, most of it exporting
+    python export/measure_levers.py -o runs/levers      # about five minutes, most of it exporting
     python export/measure_levers.py -o runs/levers --network resnet50 --network chexnet --rounds 60
 """
 
@@ -173,7 +173,7 @@ def export_all(folder: Path, networks: tuple[str, ...]) -> None:
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
 @click.option("--network", "networks", multiple=True, default=["cxrs"], show_default=True)
 @click.option("--threads", "counts", type=click.IntRange(1), multiple=True, default=[1, 2], show_default=True)
-@click.option("--rounds", default=30, show_default=True)
+@click.option("--rounds", type=click.IntRange(3), default=30, show_default=True)
 def main(output: Path, networks: tuple[str, ...], counts: tuple[int, ...], rounds: int) -> None:
     """Measure the rewrites on networks of random weights: cxrs, resnet50, chexnet."""
     output.mkdir(parents=True, exist_ok=True)
