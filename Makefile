@@ -10,14 +10,16 @@ RELEASES ?= bookworm trixie
 FUZZ_SECONDS ?= 60
 BENCH_THREADS ?= 1,2
 BENCH_OPTIONS ?=
+COMMAND_OPTIONS ?=
 LOAD_SECONDS ?= 120
+LITE_MODEL ?= runs/cxrs-320/model.keras
 VENV := .venv
 DEMO_VENV := .venv-demo
 TFLITE_RUNTIME_VENV := .venv-tflite-runtime
 PYTHON311 ?= python3.11
 
 .PHONY: demo test test-pythons test-tflite-runtime test-slow test-arm64 test-armv7 fuzz memory load lint complexity
-.PHONY: bench three-networks offline-bundle pretrain model release golden clean
+.PHONY: bench measure-command measure-settings lite three-networks offline-bundle pretrain model release golden clean
 
 demo: $(DEMO_VENV)/.done  ## Install the runtime only and grade an image: make demo IMAGE=scan.png
 	$(DEMO_VENV)/bin/cxrs-edge predict "$(IMAGE)"
@@ -55,6 +57,12 @@ fuzz: $(VENV)/.done  ## Coverage-guided fuzzing of all that parses, FUZZ_SECONDS
 
 memory: $(VENV)/.done  ## Peak memory of predicting the largest file of each kind, the table of docs/limits.md
 	$(VENV)/bin/python bench/measure_memory.py
+
+measure-command: $(VENV)/.done  ## On an idle machine, ten minutes: what `predict` takes beside inference
+	$(VENV)/bin/python bench/measure_command.py $(COMMAND_OPTIONS)
+
+measure-settings: $(VENV)/.done  ## On an idle machine, six minutes: what engines' settings and caches are worth
+	$(VENV)/bin/python bench/measure_settings.py
 
 load: $(VENV)/.done  ## 8 clients at `cxrs-edge serve` for LOAD_SECONDS: requests, refusals, errors, latency, memory
 	$(VENV)/bin/python bench/load_serve.py --seconds $(LOAD_SECONDS)
@@ -106,6 +114,10 @@ model: pretrain
 
 release: $(VENV)/.done $(TFLITE_RUNTIME_VENV)/.done
 	$(VENV)/bin/python export/release_model.py runs/cxrs-480/model.keras $(DATA) --out-of-fold runs/crossval-480
+
+# A second network, for slow boards, at 320 px: docs/performance.md. By default the first stage of `make model`.
+lite: $(VENV)/.done  ## cxrs-lite from LITE_MODEL: runs/cxrs-lite, not bundled
+	$(VENV)/bin/cxrs-edge export $(LITE_MODEL) --name cxrs-lite -o runs/cxrs-lite --quantize --calibration $(DATA)
 
 # What every engine answers to drawn phantoms, for `cxrs-edge selftest`; a release does it too.
 golden: $(VENV)/.done $(TFLITE_RUNTIME_VENV)/.done

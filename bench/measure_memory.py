@@ -10,7 +10,6 @@ a process of its own; the figure is that process's `ru_maxrss`.
 from __future__ import annotations
 
 import io
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -28,6 +27,7 @@ from pydicom import uid
 from pydicom.encaps import encapsulate
 from pydicom.pixels import get_encoder
 
+from cxrs_bench.latency.apart import run_apart
 from cxrs_edge.structure import MAX_PNG_PACKED_TEXTS
 
 Image.MAX_IMAGE_PIXELS = None
@@ -43,25 +43,12 @@ class Run(NamedTuple):
     csv: str
 
 
-LAUNCHER = """
-import os, sys
-process = os.posix_spawn(sys.executable, [sys.executable, *sys.argv[1:]], os.environ)
-_, status, usage = os.wait4(process, 0)
-sys.stdout.write(f"{usage.ru_maxrss * 1024} {os.waitstatus_to_exitcode(status)}")
-"""
-"""A process starts with the peak of the one that it was forked from, so a small one stands between."""
-
-
 def measure(path: Path, *options: str) -> Run:
     """Grade one file in a process of its own."""
     # What is made here is no chest: the quality gate would spare the inference that is to be measured.
     options = ("--threads", "1", "--format", "csv", "--no-gate", *options)
-    predict = ["-m", "cxrs_edge", "predict", str(path), *options]
-    command = [sys.executable, "-S", "-c", LAUNCHER, *predict]
-    done = subprocess.run(command, capture_output=True, check=True)
-    *_, figures = done.stdout.decode().splitlines()
-    peak, status = figures.split()
-    return Run(int(peak) / 1e6, int(status), done.stdout.decode())
+    usage = run_apart([sys.executable, "-m", "cxrs_edge", "predict", str(path), *options])
+    return Run(usage.peak_bytes / 1e6, usage.status, "".join(usage.lines))
 
 
 def smooth(mode: str, side: int) -> Image.Image:

@@ -11,7 +11,9 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -22,10 +24,11 @@ from cxrs_edge.cli_options import (
     engine_option,
     model_option,
     open_grader,
+    read_model,
     threads_option,
 )
 from cxrs_edge.cli_progress import is_terminal, with_progress
-from cxrs_edge.errors import CxrsError, ImageError, MissingDependency
+from cxrs_edge.errors import CxrsError, MissingDependency
 from cxrs_edge.version import __version__
 
 if TYPE_CHECKING:
@@ -35,7 +38,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-STDIN = "-"
 INTERRUPTED, OUTPUT_CLOSED = 130, 141
 """128 + SIGINT and 128 + SIGPIPE, as shells report them."""
 
@@ -196,20 +198,22 @@ def predict(
     from cxrs_edge.grade import Failure
     from cxrs_edge.inputs import find_images
     from cxrs_edge.memory_limit import limit_memory
+    from cxrs_edge.predicting import prepared_inputs
     from cxrs_edge.render import RESEARCH_USE, csv_header, printable, render
 
     limit_memory()
+    inputs, failed = list(find_images(paths)), 0
     grader = open_grader(model, engine, threads, gated=gated)
     answer = _answering(grader, style, evidence_dir)
     click.echo(f"{printable(description(grader))}\n{RESEARCH_USE}", err=True)
     if style == "csv":
         click.echo(csv_header())
-    inputs, failed = list(find_images(paths)), 0
-    for item in _with_progress(inputs):
-        answered = item if isinstance(item, Failure) else _attempt(answer, item)
-        failed += isinstance(answered, Failure)
-        text = render(answered, style) if isinstance(answered, Failure) else answered
-        click.echo(text, err=style == "text" and isinstance(answered, Failure))
+    with prepared_inputs(grader.intake, inputs) if evidence_dir is None else nullcontext(inputs) as items:
+        for item in _with_progress(items, len(inputs)):
+            answered = item if isinstance(item, Failure) else answer(item)
+            failed += isinstance(answered, Failure)
+            text = render(answered, style) if isinstance(answered, Failure) else answered
+            click.echo(text, err=style == "text" and isinstance(answered, Failure))
     if failed:
         click.echo(f"{failed} of {len(inputs)} inputs ended in an error.", err=True)
         ctx.exit(1)
@@ -235,49 +239,27 @@ def info(model: str | None, style: str) -> None:
     """
     import json
 
-    from cxrs_edge.engines.registry import choose_engine
-    from cxrs_edge.grader import bundled_path
     from cxrs_edge.info import describe, render_info
-    from cxrs_edge.model_file import read_model_file
 
-    description = describe(read_model_file(model or bundled_path(choose_engine().kind)))
+    description = describe(read_model(model, "auto"))
     click.echo(json.dumps(description) if style == "json" else render_info(description))
 
 
-Answer = Callable[[str | bytes, str], str]
-"""An image, as a path or as bytes, and its name -> what is printed of it."""
-
-
-def _answering(grader: Grader, style: Style, evidence_dir: str | None) -> Answer:
+def _answering(grader: Grader, style: Style, evidence_dir: str | None) -> Callable[[Any], str | Failure]:
+    """A prepared input or, where its evidence is asked for, its path -> what is printed of it."""
+    from cxrs_edge.predicting import attempt, attempt_path
     from cxrs_edge.render import render
 
     if evidence_dir is None:
-        return lambda source, name: render(grader.grade(source, name=name), style)
+        return lambda prepared: attempt(
+            lambda: render(grader.grade_prepared(prepared), style), name=prepared.name
+        )
     from cxrs_edge.evidence.answer import answering
     from cxrs_edge.evidence.folder import PICTURE_ONLY
 
-    return answering(grader, style, evidence_dir, PICTURE_ONLY)
+    return partial(attempt_path, answering(grader, style, evidence_dir, PICTURE_ONLY))
 
 
-def _attempt(answer: Answer, path: str) -> str | Failure:
-    from cxrs_edge.grade import Failure
-
-    name = "stdin" if path == STDIN else path
-    try:
-        return answer(_read_stdin() if path == STDIN else path, name)
-    except CxrsError as error:
-        return Failure.of(name, error)
-
-
-def _read_stdin() -> bytes:
-    from cxrs_edge.image import MAX_BYTES
-
-    if sys.stdin is None:
-        raise ImageError("stdin: closed; expected an image; write: cxrs-edge predict - < scan.png")
-    # One more byte than is allowed, so that decoding finds it too large.
-    return sys.stdin.buffer.read(MAX_BYTES + 1)
-
-
-def _with_progress(items: list[T]) -> Iterable[T]:
+def _with_progress(items: Iterable[T], length: int) -> Iterable[T]:
     """Show progress, unless stdout is a terminal: there the results show it."""
-    return items if is_terminal(sys.stdout) else with_progress(items)
+    return items if is_terminal(sys.stdout) else with_progress(items, length)

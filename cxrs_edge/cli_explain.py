@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -17,7 +16,6 @@ from cxrs_edge.cli_options import (
 )
 
 if TYPE_CHECKING:
-    from cxrs_edge.grade import Failure
     from cxrs_edge.render import Style
 
 
@@ -70,6 +68,7 @@ def explain(
     from cxrs_edge.grade import Failure
     from cxrs_edge.inputs import find_images
     from cxrs_edge.memory_limit import limit_memory
+    from cxrs_edge.predicting import attempt_path
     from cxrs_edge.render import RESEARCH_USE, printable, render
 
     limit_memory()
@@ -78,20 +77,10 @@ def explain(
     click.echo(f"{printable(description(grader))}\n{RESEARCH_USE}", err=True)
     inputs, failed = list(find_images(images)), 0
     for item in inputs:
-        result = item if isinstance(item, Failure) else _attempt(answer, item)
+        result = item if isinstance(item, Failure) else attempt_path(answer, item)
         failed += isinstance(result, Failure)
         text = render(result, style) if isinstance(result, Failure) else result
         click.echo(text, err=style == "text" and isinstance(result, Failure))
     if failed:
         click.echo(f"{failed} of {len(inputs)} inputs got no answer.", err=True)
         ctx.exit(1)
-
-
-def _attempt(answer: Callable[[str | bytes, str], str], image: str) -> str | Failure:
-    from cxrs_edge.errors import CxrsError
-    from cxrs_edge.grade import Failure
-
-    try:
-        return answer(image, image)
-    except CxrsError as error:
-        return Failure.of(image, error)

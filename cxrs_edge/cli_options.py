@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cxrs_edge.engines.registry import ENGINES
+from cxrs_edge.engines.registry import ENGINES, choose_engine, open_engine
 from cxrs_edge.engines.threads import MAX_THREADS
 
 if TYPE_CHECKING:
     from cxrs_edge.grader import Grader
+    from cxrs_edge.model_file import ModelFile
 
+OPENVINO_CONVERTER = "openvino.tools.ovc"
+"""Converts models of other frameworks. OpenVINO imports it, and copes where it isn't there."""
 ANY_PATH = click.Path(readable=False)
 """What can't be read is told of by who reads it: one bad file must not stop the others."""
 
@@ -36,15 +39,26 @@ threads_option = click.option(
 )
 
 
+def read_model(model: str | None, engine: str) -> ModelFile:
+    """The file that the options name, by default the bundled one that the engine runs."""
+    from cxrs_edge.grader import bundled_path
+    from cxrs_edge.model_file import read_model_file
+
+    return read_model_file(model or bundled_path(choose_engine(engine).kind))
+
+
 def open_grader(model: str | None, engine: str, threads: int | None, *, gated: bool = True) -> Grader:
-    """The grader that the options name; raises as `Grader.open`."""
+    """The grader that the options name; raises as `Grader.open`.
+
+    For a command that does nothing but grade: OpenVINO is left without `openvino.convert_model` in this process.
+    """
+    from cxrs_edge.extras import without_modules
     from cxrs_edge.grader import Grader
     from cxrs_edge.native_stderr import without_greeting
 
-    with without_greeting():
-        if model:
-            return Grader.open(model, engine, threads, gated=gated)
-        return Grader.bundled(engine, threads, gated=gated)
+    with without_greeting(), without_modules(OPENVINO_CONVERTER):
+        file = read_model(model, engine)
+        return Grader(file.card, open_engine(file, engine, threads), gated=gated)
 
 
 def description(grader: Grader) -> str:

@@ -11,9 +11,9 @@ import click
 T = TypeVar("T")
 
 
-def with_progress(items: list[T]) -> Iterable[T]:
-    """The same items; a bar on stderr follows them if that is a terminal."""
-    return _bar(items) if is_terminal(sys.stderr) else items
+def with_progress(items: Iterable[T], length: int) -> Iterable[T]:
+    """The same items, so many; a bar on stderr follows them if that is a terminal."""
+    return _bar(items, length) if is_terminal(sys.stderr) else items
 
 
 def is_terminal(stream: TextIO | None) -> bool:
@@ -22,6 +22,6 @@ def is_terminal(stream: TextIO | None) -> bool:
     return stream is not None and stream.isatty()
 
 
-def _bar(items: list[T]) -> Iterator[T]:
-    with click.progressbar(items, file=sys.stderr, show_pos=True) as bar:
+def _bar(items: Iterable[T], length: int) -> Iterator[T]:
+    with click.progressbar(items, length, file=sys.stderr, show_pos=True) as bar:
         yield from bar

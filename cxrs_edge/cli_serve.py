@@ -9,7 +9,13 @@ from pathlib import Path
 
 import click
 
-from cxrs_edge.cli_options import description, engine_option, model_option, open_grader, threads_option
+from cxrs_edge.cli_options import (
+    description,
+    engine_option,
+    model_option,
+    open_grader,
+    threads_option,
+)
 from cxrs_edge.errors import InputError
 from cxrs_edge.serve.addresses import addresses
 from cxrs_edge.serve.certificate import check_certificate

@@ -34,8 +34,9 @@ def show(image: str, output: Path, model: str | None) -> None:
     """
     from cxrs_edge.errors import InputError
     from cxrs_edge.files import write_atomically
-    from cxrs_edge.grader import bundled_path, enough_memory
+    from cxrs_edge.grader import bundled_path
     from cxrs_edge.image import read_file, read_image
+    from cxrs_edge.intake import enough_memory
     from cxrs_edge.model_file import read_model_file
     from cxrs_edge.prepare import pixels_needed
     from cxrs_edge.show import describe, draw_shown

@@ -10,7 +10,13 @@ from pathlib import Path
 
 import click
 
-from cxrs_edge.cli_options import description, engine_option, model_option, open_grader, threads_option
+from cxrs_edge.cli_options import (
+    description,
+    engine_option,
+    model_option,
+    open_grader,
+    threads_option,
+)
 
 SHORTEST, LONGEST = 0.05, 3600.0
 SIGNALS = (signal.SIGTERM, signal.SIGINT)

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from PIL import ExifTags, Image, TiffImagePlugin
+from typing import TYPE_CHECKING, cast
+
+from PIL import ExifTags, Image
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.TiffImagePlugin import TiffImageFile
 
 from cxrs_edge.errors import ImageError
+
+if TYPE_CHECKING:
+    from PIL.TiffImagePlugin import TiffImageFile
 
 MAX_DECODING_BYTES = 200_000_000
 """64 megapixels in 16 bit gray, 50 in colour; docs/limits.md has what a whole process takes."""
 PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
 """As Pillow holds them; 4 in all other modes, with two or three channels as well."""
 COEFFICIENT_BYTES = 2
+
+
+def as_tiff(image: Image.Image) -> TiffImageFile | None:
+    """The image if it is a TIFF, told without importing Pillow's reader of TIFFs, which most runs don't need."""
+    return cast("TiffImageFile", image) if image.format == "TIFF" else None
 
 
 def check_cost(image: Image.Image, whole: tuple[int, int], name: str) -> None:
@@ -23,10 +32,10 @@ def check_cost(image: Image.Image, whole: tuple[int, int], name: str) -> None:
     cost = _pixel_bytes(image, *image.size)
     if isinstance(image, JpegImageFile):
         cost += _coefficient_bytes(image, whole)
-    elif isinstance(image, TiffImageFile):
+    elif (tiff := as_tiff(image)) is not None:
         # To turn it upright takes it twice.
-        turned = image.tag_v2.get(ExifTags.Base.Orientation, 1) != 1
-        cost += turned * cost + _block_bytes(image)
+        turned = tiff.tag_v2.get(ExifTags.Base.Orientation, 1) != 1
+        cost += turned * cost + _block_bytes(tiff)
     if cost > MAX_DECODING_BYTES:
         limit = f"{cost / 1e6:.0f} MB to decode; expected at most {MAX_DECODING_BYTES // 1_000_000}"
         raise ImageError(
@@ -50,8 +59,8 @@ def _block_bytes(image: TiffImageFile) -> int:
     """The strip or tile that a decompressor unpacks at once."""
     if not image.use_load_libtiff:
         return 0
-    tags = image.tag_v2
-    width, height = tags[TiffImagePlugin.IMAGEWIDTH], tags[TiffImagePlugin.IMAGELENGTH]
-    height = min(height, tags.get(TiffImagePlugin.ROWSPERSTRIP, height))
-    width, height = tags.get(TiffImagePlugin.TILEWIDTH, width), tags.get(TiffImagePlugin.TILELENGTH, height)
+    tags, known = image.tag_v2, ExifTags.Base
+    width, height = tags[known.ImageWidth], tags[known.ImageLength]
+    height = min(height, tags.get(known.RowsPerStrip, height))
+    width, height = tags.get(known.TileWidth, width), tags.get(known.TileLength, height)
     return _pixel_bytes(image, width, height)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
 from cxrs_edge.errors import MissingDependency
@@ -17,3 +20,17 @@ def import_extra(module: str, extra: str) -> ModuleType:
         if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
             raise
         raise MissingDependency(module.split(".")[0], extra) from error
+
+
+@contextmanager
+def without_modules(*names: str) -> Iterator[None]:
+    """What is imported inside of this finds that these modules can't be imported; others may import them later."""
+    before = {name: module for name, module in sys.modules.items() if name in names}
+    # None in sys.modules is how Python says that a module can't be imported.
+    sys.modules.update(dict.fromkeys(names))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in names:
+            del sys.modules[name]
+        sys.modules.update(before)

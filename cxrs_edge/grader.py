@@ -1,10 +1,8 @@
-"""Compose the stops: bytes -> GrayImage -> pixels -> gate -> outputs -> Grade. Start reading here."""
+"""Compose the stops: bytes -> GrayImage -> pixels -> gate (all `Intake`) -> outputs -> Grade. Start reading here."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -12,12 +10,12 @@ from time import perf_counter
 from cxrs_edge.card import FRONTAL_CHEST, ModelCard
 from cxrs_edge.engines import Engine, Outputs
 from cxrs_edge.engines.registry import choose_engine, doubts, open_engine
-from cxrs_edge.errors import ImageError
-from cxrs_edge.gate import OFF, Gate, Verdict
-from cxrs_edge.grade import REJECTED, EngineInfo, Grade, ImageInfo, ModelInfo, grade
-from cxrs_edge.image import GrayImage, read_file, read_image
+from cxrs_edge.gate import OFF
+from cxrs_edge.grade import REJECTED, EngineInfo, Grade, ModelInfo, grade
+from cxrs_edge.image import GrayImage
+from cxrs_edge.intake import Intake, Prepared, Source, milliseconds
 from cxrs_edge.model_file import Kind, read_model_file
-from cxrs_edge.prepare import Pixels, pixels_needed, prepare
+from cxrs_edge.prepare import Pixels
 
 BUNDLED = Path(__file__).parent / "models" / "cxrs"
 
@@ -58,9 +56,8 @@ class Grader:
     def __init__(self, card: ModelCard, engine: Engine, *, gated: bool = True) -> None:
         self.card = card
         self.engine = engine
-        gateable = card.gate == FRONTAL_CHEST
-        self._gate = Gate.bundled() if gated and gateable else None
-        off = (OFF,) if gateable and not gated else ()
+        self.intake = Intake(card, gated=gated)
+        off = (OFF,) if card.gate == FRONTAL_CHEST and not gated else ()
         self._doubts = off + doubts(engine.name, card.precision)
 
     @classmethod
@@ -88,48 +85,44 @@ class Grader:
         file = read_model_file(model_path)
         return cls(file.card, open_engine(file, engine, threads), gated=gated)
 
-    def grade(self, source: str | os.PathLike[str] | bytes, *, name: str | None = None) -> Grade:
+    def grade(self, source: Source, *, name: str | None = None) -> Grade:
         """Grade one image, given as a path or as the bytes of a file.
 
         `name` is what to call it; by default the path, or ``image``. Raises `ImageError` for what is no
         readable X-ray, `EngineError` when the engine breaks down.
         """
-        return self.examine(source, name=name).grade
+        return self.grade_prepared(self.intake.prepare(source, name=name))
 
-    def examine(self, source: str | os.PathLike[str] | bytes, *, name: str | None = None) -> Examination:
-        """The same with the pixels and the outputs behind the grade, for who explains it."""
-        name = name or ("image" if isinstance(source, bytes) else os.fspath(source))
+    def grade_prepared(self, prepared: Prepared) -> Grade:
+        """Grade what `intake` prepared, maybe in another thread; raises `EngineError`."""
+        return self._infer(prepared)[0]
+
+    def examine(self, source: Source, *, name: str | None = None) -> Examination:
+        """As `grade`, with the image, the pixels and the outputs behind the grade, for who explains it."""
+        image, prepared = self.intake.take(source, name=name)
+        graded, outputs = self._infer(prepared)
+        return Examination(graded, image, prepared.pixels, outputs)
+
+    def _infer(self, prepared: Prepared) -> tuple[Grade, Outputs]:
         started = perf_counter()
-        with enough_memory(name):
-            image = self._read(source, name)
-            read = perf_counter()
-            pixels = prepare(image, self.card.input)
-        prepared = perf_counter()
-        verdict = self._judge(pixels, image)
-        judged = perf_counter()
-        outputs: Outputs = {} if verdict.rejected else self.engine.infer(pixels)
+        outputs: Outputs = {} if prepared.rejected else self.engine.infer(prepared.pixels)
         inferred = perf_counter()
-        decision = REJECTED if verdict.rejected else grade(outputs, self.card)
+        decision = REJECTED if prepared.rejected else grade(outputs, self.card)
         graded = Grade(
-            source=image.name,
+            source=prepared.name,
             outcome=decision.outcome,
             level=decision.level,
             probabilities=decision.probabilities,
-            notes=image.notes + verdict.notes + decision.notes + self._doubts,
+            notes=prepared.notes + decision.notes + self._doubts,
             model=self.model_info,
             engine=self.engine_info,
-            timing_ms={
-                "read": _milliseconds(started, read),
-                "prepare": _milliseconds(read, prepared),
-                **({"gate": _milliseconds(prepared, judged)} if self._gate else {}),
-                "infer": _milliseconds(judged, inferred),
-            },
-            image=ImageInfo.of(image, self.card.input),
+            timing_ms={**prepared.timing_ms, "infer": milliseconds(started, inferred)},
+            image=prepared.info,
             zones=decision.zones,
             geographic=decision.geographic,
             opacity=decision.opacity,
         )
-        return Examination(graded, image, pixels, outputs)
+        return graded, outputs
 
     @property
     def model_info(self) -> ModelInfo:
@@ -142,27 +135,7 @@ class Grader:
         """What runs it."""
         return EngineInfo(self.engine.name, self.engine.version, self.engine.threads)
 
-    def _judge(self, pixels: Pixels, image: GrayImage) -> Verdict:
-        return self._gate.judge(pixels[0, :, :, 0], image.size) if self._gate else Verdict(rejected=False)
-
-    def _read(self, source: str | os.PathLike[str] | bytes, name: str) -> GrayImage:
-        data = source if isinstance(source, bytes) else read_file(source)
-        return read_image(data, name=name, at_least=pixels_needed(self.card.input))
-
 
 def bundled_path(kind: Kind) -> Path:
     """Where the bundled model of this kind is installed."""
     return BUNDLED / f"cxrs-int8.{kind}"
-
-
-@contextmanager
-def enough_memory(name: str) -> Iterator[None]:
-    """What `name`'s pixels need and this machine hasn't got becomes an `ImageError`."""
-    try:
-        yield
-    except MemoryError as error:
-        raise ImageError(f"{name}: too large for this machine's memory; export it smaller") from error
-
-
-def _milliseconds(start: float, end: float) -> float:
-    return round((end - start) * 1000, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import stat
@@ -13,12 +14,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
-from PIL import TiffImagePlugin as TiffTag
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.TiffImagePlugin import TiffImageFile
 
-from cxrs_edge.decoding_cost import check_cost
+from cxrs_edge.decoding_cost import as_tiff, check_cost
 from cxrs_edge.dicom import is_dicom
 from cxrs_edge.errors import CxrsError, ImageError
 from cxrs_edge.extras import import_extra
@@ -27,8 +26,10 @@ from cxrs_edge.grayscale import Grayscale
 from cxrs_edge.jpeg_end import check_end
 from cxrs_edge.structure import check_structure
 
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+FORMATS = ("PNG", "JPEG", "BMP")
 """Pillow's names; its JPEG reader opens MPO, a phone's JPEG with a preview behind it, as well."""
+TIFF_BEGINNINGS = (b"II", b"MM")
+"""Little and big endian. Pillow's reader of TIFFs is only imported for them: it takes as long as decoding does."""
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 MAX_BYTES = 100_000_000
 MAX_PIXELS = 64_000_000
@@ -155,7 +156,7 @@ def _decode_dicom(data: bytes, name: str) -> GrayImage:
 
 def _decode(data: bytes, name: str, at_least: int | None) -> GrayImage:
     check_structure(data, name=name)
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    with Image.open(io.BytesIO(data), formats=_formats(data)) as image:
         _check_header(image, name)
         _check_pixel_format(image, data, name)
         _check_compression(image, name)
@@ -177,6 +178,14 @@ def _decode(data: bytes, name: str, at_least: int | None) -> GrayImage:
         return GrayImage(pixels=upright, name=name, format=kind, size=size, notes=notes)
 
 
+def _formats(data: bytes) -> tuple[str, ...]:
+    if not data.startswith(TIFF_BEGINNINGS):
+        return FORMATS
+    # Asked for a format whose reader isn't imported, Pillow would import all that it has.
+    importlib.import_module("PIL.TiffImagePlugin")
+    return ("TIFF",)
+
+
 def _check_header(image: Image.Image, name: str) -> None:
     size = f"{image.width} x {image.height} pixels"
     if image.width * image.height > MAX_PIXELS:
@@ -196,9 +205,9 @@ def _check_pixel_format(image: Image.Image, data: bytes, name: str) -> None:
     if image.mode == "F":
         raise ImageError(f"{name}: floating-point pixels; expected 8 or 16 bit integers")
     bits, white_is_zero = 8, False
-    if isinstance(image, TiffImageFile):
-        bits = max(image.tag_v2.get(TiffTag.BITSPERSAMPLE, (1,)))
-        white_is_zero = image.tag_v2.get(TiffTag.PHOTOMETRIC_INTERPRETATION) == 0
+    if (tiff := as_tiff(image)) is not None:
+        bits = max(tiff.tag_v2.get(ExifTags.Base.BitsPerSample, (1,)))
+        white_is_zero = tiff.tag_v2.get(ExifTags.Base.PhotometricInterpretation) == 0
     elif image.format == "PNG":
         bits = data[24]  # the header's bit depth, always at this place
     gray = image.mode.startswith("I")
@@ -217,7 +226,7 @@ def _check_pixel_format(image: Image.Image, data: bytes, name: str) -> None:
 
 def _check_compression(image: ImageFile, name: str) -> None:
     """Refuse what isn't met in X-rays, and whose decoders are slow or seldom tried."""
-    if isinstance(image, TiffImageFile) and image.info["compression"] not in TIFF_COMPRESSIONS:
+    if as_tiff(image) is not None and image.info["compression"] not in TIFF_COMPRESSIONS:
         kind = image.info["compression"]
         raise ImageError(
             f"{name}: a TIFF compressed as {kind}; expected LZW, Deflate, PackBits, JPEG or none; "

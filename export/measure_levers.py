@@ -1,18 +1,21 @@
 """What each lever of docs/performance.md is worth on each engine.
 
 Exports networks without and with the rewrites of `cxrs_export.rewrites`, calibrated on a few drawn phantoms (ranges
-don't change how long an inference takes), and times all files of one engine interleaved, on one thread. CPU time,
-which other programs disturb less than wall time, is what is compared; an engine that spins would show in it.
+don't change how long an inference takes), and times all files of one engine interleaved. Killed? The same command
+goes on: files and times that are in the folder stay.
 
-    python export/measure_levers.py -o runs/levers
+    python export/measure_levers.py -o runs/levers      # about five minutes, most of it exporting
     python export/measure_levers.py -o runs/levers --network resnet50 --network chexnet --rounds 60
 """
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +23,12 @@ import click
 import keras
 import numpy as np
 
+from cxrs_bench.latency.intervals import ratio_interval
 from cxrs_edge.card import ModelCard
 from cxrs_edge.engines import Engine
 from cxrs_edge.engines import onnx as onnx_engine
-from cxrs_edge.engines.registry import available_engines, open_engine
+from cxrs_edge.engines.registry import EngineEntry, available_engines, open_engine
+from cxrs_edge.files import write_atomically
 from cxrs_edge.model_file import Kind, read_model_file, with_card
 from cxrs_edge.prepare import InputSpec
 from cxrs_export.baselines import random_networks
@@ -31,6 +36,9 @@ from cxrs_export.convert import to_onnx, to_tflite
 from cxrs_export.quantize import quantize_onnx, quantize_tflite
 from cxrs_export.representative import RepresentativeSet, phantom_set
 from cxrs_export.rewrites import find_stem, for_inference
+
+Samples = dict[str, list[float]]
+"""Milliseconds of each inference, by lever."""
 
 PHANTOMS = 4
 WARM_UP = 2
@@ -65,9 +73,7 @@ PRECISE = "without VNNI's kernels"
 
 
 def export(model: keras.Model, path: Path, phantoms: RepresentativeSet) -> None:
-    """Write ``{path}-{precision}.{kind}`` files unless an earlier call has."""
-    if path.with_name(f"{path.name}-int8.onnx").exists():
-        return
+    """Write ``{path}-{precision}.{kind}`` files."""
     channels = model.input_shape[-1]
     pixels = phantoms.with_channels(channels).pixels
     tflite, onnx = to_tflite(model), to_onnx(model)
@@ -91,66 +97,96 @@ def export(model: keras.Model, path: Path, phantoms: RepresentativeSet) -> None:
             base_bytes=0,
             sha256="",
         )
-        path.with_name(f"{path.name}-{precision}.{kind}").write_bytes(with_card(base, card, kind))
+        write_atomically(path.with_name(f"{path.name}-{precision}.{kind}"), with_card(base, card, kind))
 
 
-def load(folder: Path, name: str, precision: str, engine: str, kind: Kind) -> Iterator[tuple[str, Engine]]:
-    """An engine on one thread for each lever, the plain export first."""
+def is_exported(path: Path) -> bool:
+    """Whether an earlier call has; the file that is written last tells."""
+    return path.with_name(f"{path.name}-int8.onnx").exists()
+
+
+def load(
+    folder: Path, name: str, precision: str, entry: EngineEntry, threads: int
+) -> Iterator[tuple[str, Engine]]:
+    """An engine for each lever, the plain export first."""
+    engine, kind = entry.name, entry.kind
     for lever in LEVERS:
         file = read_model_file(folder / f"{name}-{lever.replace(' ', '_')}-{precision}.{kind}")
         if engine == "onnx" and precision == "int8" and lever == "plain" and onnx_engine.has_vnni():
             known, onnx_engine.has_vnni = onnx_engine.has_vnni, lambda: False
-            yield PRECISE, open_engine(file, engine, threads=1)
+            yield PRECISE, open_engine(file, engine, threads)
             onnx_engine.has_vnni = known
-        yield lever, open_engine(file, engine, threads=1)
+        yield lever, open_engine(file, engine, threads)
 
 
-def measure(engines: dict[str, Engine], channels: dict[str, int], rounds: int) -> dict[str, list[float]]:
-    """CPU milliseconds of so many interleaved inferences of each."""
+def measure(engines: dict[str, Engine], channels: dict[str, int], rounds: int) -> Samples:
+    """Milliseconds of so many interleaved inferences of each."""
     size = InputSpec().size
     plane = np.random.default_rng(0).integers(0, 256, (1, size, size, 1), dtype=np.uint8)
-    samples: dict[str, list[float]] = {name: [] for name in engines}
+    samples: Samples = {name: [] for name in engines}
     for number in range(rounds + WARM_UP):
         for name, engine in engines.items():
             pixels = np.repeat(plane, channels[name], axis=3)
-            start = time.process_time()
+            start = time.perf_counter()
             engine.infer(pixels)
             if number >= WARM_UP:
-                samples[name].append(1000 * (time.process_time() - start))
+                samples[name].append(1000 * (time.perf_counter() - start))
     return samples
 
 
-def show(network: str, precision: str, engine: str, samples: dict[str, list[float]]) -> None:
+def measured(path: Path, opening: Callable[[], Iterable[tuple[str, Engine]]], rounds: int) -> Samples:
+    """What the file holds; if it isn't there, measured and written."""
+    if not path.exists():
+        engines = dict(opening())
+        channels = {lever: 3 if lever in ("plain", PRECISE) else 1 for lever in engines}
+        write_atomically(path, json.dumps(measure(engines, channels, rounds)).encode())
+    samples: Samples = json.loads(path.read_bytes())
+    return samples
+
+
+def show(what: str, samples: Samples) -> None:
     first = next(iter(samples.values()))
     for lever, values in samples.items():
-        ratios = [one / other for one, other in zip(first, values, strict=True)]
+        ratio = ratio_interval([[value] for value in first], [[value] for value in values])
         click.echo(
-            f"| {network} | {engine} {precision} | {lever} | {min(values):.2f} | "
-            f"{statistics.median(values):.2f} | {statistics.median(ratios):.2f} |"
+            f"| {what} | {lever} | {min(values):.2f} | {statistics.median(values):.2f} | "
+            f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f}) |"
         )
+
+
+def export_all(folder: Path, networks: tuple[str, ...]) -> None:
+    """The files of each network and lever that are not there yet."""
+    spec = InputSpec()
+    paths = {
+        (name, lever): folder / f"{name}-{lever.replace(' ', '_')}" for name in networks for lever in LEVERS
+    }
+    if all(is_exported(path) for path in paths.values()):
+        return
+    phantoms = phantom_set(spec, PHANTOMS)
+    for one in random_networks(spec, *networks):
+        for lever, rewrite in LEVERS.items():
+            if not is_exported(paths[one.name, lever]):
+                export(rewrite(one.model), paths[one.name, lever], phantoms)
 
 
 @click.command()
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
 @click.option("--network", "networks", multiple=True, default=["cxrs"], show_default=True)
-@click.option("--rounds", default=30, show_default=True)
-def main(output: Path, networks: tuple[str, ...], rounds: int) -> None:
+@click.option("--threads", "counts", type=click.IntRange(1), multiple=True, default=[1, 2], show_default=True)
+@click.option("--rounds", type=click.IntRange(3), default=30, show_default=True)
+def main(output: Path, networks: tuple[str, ...], counts: tuple[int, ...], rounds: int) -> None:
     """Measure the rewrites on networks of random weights: cxrs, resnet50, chexnet."""
     output.mkdir(parents=True, exist_ok=True)
-    spec = InputSpec()
-    phantoms = phantom_set(spec, PHANTOMS)
-    for one in random_networks(spec, *networks):
-        for lever, rewrite in LEVERS.items():
-            export(rewrite(one.model), output / f"{one.name}-{lever.replace(' ', '_')}", phantoms)
+    export_all(output, networks)
     click.echo(
-        "| network | engine | lever | least CPU ms | median CPU ms | times faster |\n" + "|---" * 6 + "|"
+        "| network, engine, threads | lever | least ms | median ms | times faster |\n" + "|---" * 5 + "|"
     )
-    for name in networks:
-        for precision in ("int8", "float32"):
-            for entry in available_engines():
-                engines = dict(load(output, name, precision, entry.name, entry.kind))
-                channels = {lever: 3 if lever in ("plain", PRECISE) else 1 for lever in engines}
-                show(name, precision, entry.name, measure(engines, channels, rounds))
+    for name, precision, entry, threads in product(
+        networks, ("int8", "float32"), available_engines(), counts
+    ):
+        path = output / f"{name}-{precision}-{entry.name}-{threads}.json"
+        opening = partial(load, output, name, precision, entry, threads)
+        show(f"{name}, {entry.name} {precision}, {threads}", measured(path, opening, rounds))
 
 
 if __name__ == "__main__":

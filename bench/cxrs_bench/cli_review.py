@@ -118,7 +118,7 @@ def _make(
     click.echo(f"{printable(description(grader))}\n{RESEARCH_USE}", err=True)
     cases: list[Case] = []
     failures = []
-    for item in with_progress(inputs):
+    for item in with_progress(inputs, len(inputs)):
         if isinstance(item, Failure):
             failures.append(item)
             continue

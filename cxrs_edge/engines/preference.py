@@ -5,11 +5,13 @@ docs/engines.md has the figures.
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Collection
 from pathlib import Path
 
 X86 = ("x86_64", "amd64")
 """64 bit x86 as Linux and macOS, and as Windows, call it."""
+CPUINFO = Path("/proc/cpuinfo")
 VNNI = frozenset({"avx512_vnni", "avx_vnni"})
 """What Linux calls the instructions that add products of int8 in 32 bits; those before saturate at 16."""
 SATURATES_WITHOUT_VNNI = "openvino"
@@ -21,15 +23,24 @@ LAST = ("tflite_runtime", "tensorflow")
 """Ten times slower than LiteRT; large."""
 
 
-def has_vnni(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+def has_vnni(cpuinfo: Path = CPUINFO) -> bool:
     """Whether an x86 CPU is known to have VNNI; False where the system, such as Windows, doesn't list flags."""
+    return not VNNI.isdisjoint(_first(cpuinfo, "flags").split())
+
+
+def cpu_identity(cpuinfo: Path = CPUINFO) -> str:
+    """Text that differs between CPUs for which an engine may compile differently."""
+    names = ("model name", "flags", "CPU implementer", "CPU part", "Features")
+    return "\n".join([platform.machine(), *(_first(cpuinfo, name) for name in names)])
+
+
+def _first(cpuinfo: Path, name: str) -> str:
+    """The first value of this name, or nothing; every core has a line of its own, all alike."""
     try:
         lines = cpuinfo.read_text(errors="replace").splitlines()
     except OSError:
-        return False
-    # Every core has a line of its own, all alike.
-    flags = next((line.partition(":")[2] for line in lines if line.startswith("flags")), "")
-    return not VNNI.isdisjoint(flags.split())
+        return ""
+    return next((line.partition(":")[2] for line in lines if line.startswith(name)), "")
 
 
 def saturates(package: str, machine: str, *, vnni: bool) -> bool:

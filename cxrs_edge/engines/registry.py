@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import importlib
 import platform
+import sys
 from dataclasses import dataclass
-from importlib import metadata
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -78,10 +78,20 @@ def doubts(name: str, precision: str) -> tuple[str, ...]:
 
 def package_version(package: str) -> str:
     """Version of an installed package, without importing it; ``unknown`` where it has no metadata."""
+    # Its import takes longer than decoding an X-ray.
+    from importlib import metadata
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "unknown"
+
+
+def imported_version(package: str) -> str:
+    """The same of an imported package, from itself if it says so: metadata takes longer to read."""
+    # OpenVINO's goes on with the build: 2026.4.1-12345-abcdef.
+    version = getattr(sys.modules[package], "__version__", None)
+    return package_version(package) if version is None else str(version).split("-")[0]
 
 
 def choose_engine(name: str = "auto", kind: Kind | None = None) -> EngineEntry:

@@ -9,9 +9,10 @@ oneDNN). LiteRT does none of this.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from cxrs_edge.extras import without_modules
 
 ONNXRUNTIME_SWITCH = "ORT_DISABLE_TELEMETRY"
 ONEDNN_PROFILING = "ONEDNN_JIT_PROFILE"
@@ -28,11 +29,5 @@ def without_telemetry() -> Iterator[None]:
     """
     os.environ[ONNXRUNTIME_SWITCH] = "1"
     os.environ.setdefault(ONEDNN_PROFILING, "0")
-    # None in sys.modules is how Python says that a module can't be imported.
-    before = {name: module for name, module in sys.modules.items() if name == OPENVINO_SENDER}
-    sys.modules[OPENVINO_SENDER] = None  # type: ignore[assignment]
-    try:
+    with without_modules(OPENVINO_SENDER):
         yield
-    finally:
-        del sys.modules[OPENVINO_SENDER]
-        sys.modules.update(before)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cxrs_edge.engines import Outputs
 from cxrs_edge.engines.contract import Shape, check_graph, check_pixels, engine_errors
-from cxrs_edge.engines.registry import package_version
+from cxrs_edge.engines.registry import imported_version
 from cxrs_edge.errors import ModelError
 from cxrs_edge.extras import import_extra
 from cxrs_edge.model_file import ModelFile
@@ -45,7 +45,7 @@ class TfliteEngine:
             module: Any = import_extra(MODULES[package], self.name)
             # `import tensorflow.lite` finds another folder than the attribute `lite`, without an interpreter.
             interpreter_class = (module.lite if package == "tensorflow" else module).Interpreter
-        self.version = package_version(package)
+        self.version = imported_version(package)
         self.threads = threads
         self._file = file
         with engine_errors(str(file.path), "loaded"):

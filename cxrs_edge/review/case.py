@@ -13,8 +13,9 @@ from PIL import Image
 from cxrs_edge.evidence.factors import Explanation, explain
 from cxrs_edge.evidence.svg import draw_outlines
 from cxrs_edge.evidence.words import describe_removals, explanation_json, verdict, word_for
-from cxrs_edge.grader import Grader, enough_memory
+from cxrs_edge.grader import Grader
 from cxrs_edge.image import read_file, read_image
+from cxrs_edge.intake import enough_memory
 from cxrs_edge.prepare import to_8_bit
 from cxrs_edge.render import MEANING
 

@@ -12,8 +12,9 @@ from starlette.requests import ClientDisconnect
 
 from cxrs_edge.errors import CxrsError, InputError
 from cxrs_edge.grade import Failure
-from cxrs_edge.grader import Grader, enough_memory
+from cxrs_edge.grader import Grader
 from cxrs_edge.image import MAX_BYTES, read_image
+from cxrs_edge.intake import enough_memory
 from cxrs_edge.prepare import pixels_needed
 from cxrs_edge.render import COLUMNS, MEANING, RESEARCH_USE, render
 from cxrs_edge.serve.answers import About, ErrorAnswer, GradeAnswer

@@ -11,8 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from cxrs_edge.engines.registry import choose_engine
+from cxrs_edge.cli import main
+from cxrs_edge.engines.registry import choose_engine, open_engine
+from cxrs_edge.image import read_image
 from cxrs_edge.render import RESEARCH_USE, STYLES
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals, pipes and terminals of POSIX")
@@ -145,3 +148,52 @@ def test_progress_is_for_terminals_only(tiny, draw_xray):
     os.close(terminal)
     assert b"3/3" in shown
     assert len(objects(results)) == 3
+
+
+@posix
+def test_an_interrupt_in_the_middle_of_many_images_is_status_130(tiny, draw_xray):
+    def heed() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    paths = [draw_xray()] * 2000
+    with start("predict", *paths, "--model", tiny, "--format", "json", preexec_fn=heed) as process:
+        for _ in range(3):
+            assert json.loads(process.stdout.readline())["outcome"] == "graded"
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert errors.splitlines()[2:] == ["Interrupted."]
+    assert len(rest.splitlines()) < 1990
+
+
+def test_errors_stand_between_the_grades_of_their_neighbours(tiny, draw_xray, tmp_path):
+    good, bad = draw_xray(), tmp_path / "bad.png"
+    bad.write_bytes(b"nothing")
+    paths = [good, bad, good, tmp_path / "none.png", good]
+    done = spawn("predict", *paths, "--model", tiny, "--format", "json")
+    assert done.returncode == 1
+    assert [(one["source"], one["outcome"]) for one in objects(done.stdout)] == [
+        (str(path), "graded" if path == good else "error") for path in paths
+    ]
+
+
+def test_nothing_is_decoded_before_the_engine_is_there(monkeypatch, tiny, draw_xray):
+    # OpenVINO's import failed with "dictionary changed size during iteration" when another thread imported meanwhile.
+    events = []
+
+    def open_slowly(*arguments):
+        time.sleep(0.3)
+        events.append("engine")
+        return open_engine(*arguments)
+
+    def read(*arguments, **options):
+        events.append("image")
+        return read_image(*arguments, **options)
+
+    monkeypatch.setattr("cxrs_edge.cli_options.open_engine", open_slowly)
+    monkeypatch.setattr("cxrs_edge.intake.read_image", read)
+    done = CliRunner().invoke(
+        main, ["predict", str(draw_xray()), str(draw_xray("b.png")), "--model", str(tiny)]
+    )
+    assert done.exit_code == 0
+    assert events == ["engine", "image", "image"]

@@ -191,7 +191,7 @@ def test_an_image_too_large_for_the_memory(write_model, draw_xray, monkeypatch, 
     def exhausted(*_arguments, **_options):
         raise MemoryError
 
-    monkeypatch.setattr(f"cxrs_edge.grader.{stop}", exhausted)
+    monkeypatch.setattr(f"cxrs_edge.intake.{stop}", exhausted)
     with pytest.raises(ImageError, match=r"scan\.png: too large for this machine's memory"):
         Grader.open(write_model("onnx")).grade(draw_xray())
 
@@ -203,7 +203,7 @@ def test_a_large_jpeg_is_decoded_at_a_reduced_scale(write_model, draw_xray, monk
         seen.update(options)
         return read_image(data, **options)
 
-    monkeypatch.setattr("cxrs_edge.grader.read_image", spy)
+    monkeypatch.setattr("cxrs_edge.intake.read_image", spy)
     Grader.open(write_model("onnx")).grade(draw_xray("scan.jpg", (512, 512)))
     assert seen["at_least"] == 32
 

@@ -289,7 +289,7 @@ def open_files(pid: int) -> set[str]:
 
 
 def test_a_failure_of_the_program_says_where_and_not_what(serve, draw_xray):
-    patch = "import cxrs_edge.grader\ncxrs_edge.grader.prepare = lambda *_: {}['SECRET NAME']"
+    patch = "import cxrs_edge.intake\ncxrs_edge.intake.prepare = lambda *_: {}['SECRET NAME']"
     with serve(patch=patch) as served:
         answer = served.grade(draw_xray().read_bytes())
         assert answer.status == 500
