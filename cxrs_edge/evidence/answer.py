@@ -29,7 +29,9 @@ def answering(
         explanation = explain(grader, source, name=name)
         paths = () if explanation.reason else target.save(explanation, kinds)
         if style == "json":
-            return json.dumps(explanation_json(explanation), allow_nan=False)
+            told = explanation_json(explanation)
+            told["evidence"]["files"] = [str(path) for path in paths]
+            return json.dumps(told, allow_nan=False)
         graded = render(explanation.examination.grade, style)
         if style == "csv":
             return graded

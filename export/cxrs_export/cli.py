@@ -71,11 +71,16 @@ def evaluate(
     from cxrs_export.grading import predict_labelled
 
     rows = () if data is None else _rows_to_judge(data, images, split, basis)
-    if evidence.pop("marks"):
+    marks, records = evidence.pop("marks"), evidence["records"]
+    if marks and records is not None:
+        raise click.UsageError("--evidence with --marks: two judgements; ask for one at a time")
+    if not marks and records is None and evidence["limit"] is not None:
+        raise click.UsageError("--limit without --evidence or --marks: the paper's tables are of all images")
+    if marks:
         limit = evidence["limit"]
         evaluate_marks(source, rows, engine, threads, limit=limit, resamples=resamples, seed=seed)
         return
-    if evidence["records"] is not None:
+    if records is not None:
         evaluate_evidence(source, rows, engine, threads, resamples=resamples, seed=seed, **evidence)
         return
 

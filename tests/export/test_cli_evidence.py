@@ -133,6 +133,8 @@ def test_marks_are_counted(model: Path, tiny_set: Path) -> None:
         (("--evidence", "x.jsonl", "--method", "Grad-CAM"), "needs --float-model"),
         (("--evidence", "x.jsonl"), "--marks need an exported"),
         (("--marks",), "--marks need an exported"),
+        (("--marks", "--evidence", "x.jsonl"), "ask for one at a time"),
+        (("--limit", "1"), "--limit without --evidence or --marks"),
     ],
 )
 def test_wrong_usage(arguments: tuple[str, ...], message: str, tiny_model: Path, tiny_set: Path) -> None:

@@ -49,9 +49,11 @@ def test_predict_writes_a_picture_for_each_image(model, draw_xray, tmp_path):
     failure, *found = map(json.loads, done.stdout.splitlines())
     assert failure["outcome"] == "error"
     plain = [json.loads(line) for line in run("predict", *scans, *arguments).stdout.splitlines()]
-    for with_evidence, without in zip(found, plain, strict=True):
+    names = ("scan.png.evidence.png", "scan-2.png.evidence.png")
+    for with_evidence, without, name in zip(found, plain, names, strict=True):
         evidence = with_evidence.pop("evidence")
         assert evidence["explained"]
+        assert evidence["files"] == [str(tmp_path / "a" / name)]
         assert evidence["candidates"][0]["polygon"]
         for grade in (with_evidence, without):
             grade.pop("timing_ms")
