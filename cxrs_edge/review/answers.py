@@ -26,7 +26,7 @@ def answers_of(cases: Sequence[Case]) -> dict[str, Any]:
 def booklet_id(listed: Sequence[dict[str, Any]]) -> str:
     """``r`` and 12 hexadecimal digits that tell this set of cases and answers from any other.
 
-    The letter is there so that no spreadsheet takes digits alone, or ``12e3456``, for a number and writes another one.
+    The letter is there so that no spreadsheet takes digits alone, or ``12e3456``, for a number and rewrites it.
     Where the files lay, what they were called and what ran the model doesn't count. `listed` is the ``cases`` of
     `answers_of`.
     """

@@ -49,9 +49,9 @@ class Agreement:
     ----------
     count : units that all of them answered.
     alike : share of those that all answered alike.
-    kappa : Cohen's of two raters; of more, the mean of all pairs (Light, Psychological Bulletin 1971). Not defined where
-        one of them answers everything alike: what is expected by chance is then what is observed, kappa would be 0
-        whatever the others say, and so would its interval.
+    kappa : Cohen's of two raters; of more, the mean of all pairs (Light, Psychological Bulletin 1971). Not
+        defined where one of them answers everything alike: what is expected by chance is then what is observed, kappa
+        would be 0 whatever the others say, and so would its interval.
     """
 
     between: tuple[str, ...]

@@ -20,7 +20,8 @@ from cxrs_edge.review.booklet import HEIGHTS, RATINGS, SIDES
 SCHEMA: Final = "cxrs-edge/agreement/1"
 FEW = 30
 """Cases (or patients) below which a percentile interval is plainly too narrow. Of a mean of n it is about
-sqrt((n - 1) / n) * 1.96 / t as wide as Student's (Hesterberg, The American Statistician 2015): 0.94 for 30, 0.82 for 10."""
+sqrt((n - 1) / n) * 1.96 / t as wide as Student's (Hesterberg, The American Statistician 2015): 0.94 for 30, 0.82 for
+10."""
 PLACES = dict(zip(ZONES, (f"{side} {height}" for side in SIDES for height in HEIGHTS), strict=True))
 
 

@@ -132,7 +132,7 @@ def test_what_a_spreadsheet_saved_is_the_same(separator, whole, answers_file, an
 def test_a_torn_row_names_the_separator(answers_file, anna, write_csv):
     path = as_a_spreadsheet(write_csv("a.csv", anna), ";", "")
     path.write_bytes(path.read_bytes().rstrip(b"\r\n;") + b";;;")
-    with pytest.raises(DataError, match="more or fewer cells .* quote cells with semicolons"):
+    with pytest.raises(DataError, match=r"more or fewer cells .* quote cells with semicolons"):
         read_reader(path, read_answers(answers_file))
 
 
