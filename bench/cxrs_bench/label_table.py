@@ -12,14 +12,18 @@ from cxrs_edge.image import SUFFIXES
 Row = Mapping[str, str]
 
 
-def read_table(path: Path, required: Sequence[str]) -> Iterator[tuple[str, Row]]:
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+
+
+def read_table(path: Path, required: Sequence[str], separator: str = ",") -> Iterator[tuple[str, Row]]:
     """Yield ``file:line`` and the cells of each row; raises `DataError` for a torn table or a missing column.
 
+    `separator` is one of `SEPARATORS`.
     `OSError`, `UnicodeDecodeError` and `csv.Error` are the caller's.
     """
     with path.open(encoding="utf-8-sig", newline="") as file:
         # Without strict, a quote that is never closed swallows the rest of the file as one cell.
-        reader = csv.DictReader(file, strict=True)
+        reader = csv.DictReader(file, delimiter=separator, strict=True)
         header = list(reader.fieldnames or ())
         for column in required:
             if header.count(column) != 1:
@@ -32,7 +36,8 @@ def read_table(path: Path, required: Sequence[str]) -> Iterator[tuple[str, Row]]
             # A cell too many or too few moves the others under a wrong name.
             if None in row or None in row.values():
                 raise DataError(
-                    f"{where}: more or fewer cells than the header has columns; quote cells with commas"
+                    f"{where}: more or fewer cells than the header has columns; "
+                    f"quote cells with {SEPARATORS[separator]}"
                 )
             yield where, row
 

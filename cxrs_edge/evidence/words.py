@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from cxrs_edge.evidence.factors import Candidate, Explanation, Removal
 from cxrs_edge.evidence.outline import Ring, to_original, trace
 from cxrs_edge.prepare import Frame
 from cxrs_edge.render import printable, to_json
 
+BARELY_DECIDED: Final = 0.6
+"""Probability of the decided level below which a removal tells little: within 0.1 of the limit of 0.5, and marks at a
+film's edge, which have nothing to do with severity, shift it by up to 0.075 (docs/evidence.md)."""
+
 
 def verdict(explanation: Explanation) -> str:
-    """One sentence: how many regions passed, or why there are none."""
+    """How many regions passed, and whether that tells little; or why there are none."""
     if explanation.reason:
         return f"Not explained: {explanation.reason}"
     count, passed = len(explanation.candidates), len(explanation.critical_factors)
@@ -25,7 +29,14 @@ def verdict(explanation: Explanation) -> str:
     factors = "1 critical factor" if passed == 1 else f"{passed} critical factors"
     among = "" if count == 1 else f" among {count} regions"
     removing = "removing it" if passed == 1 else "removing any one of them"
-    return f"{factors}{among}: {removing} changes the decision under both fills."
+    return f"{factors}{among}: {removing} changes the decision under both fills.{_doubt(explanation)}"
+
+
+def _doubt(explanation: Explanation) -> str:
+    """A sentence where the factors may be none; empty elsewhere."""
+    if explanation.probability >= BARELY_DECIDED:
+        return ""
+    return f" Barely decided (p {explanation.probability:.3f}): removing nearly anything changes it."
 
 
 def legend(explanation: Explanation) -> list[str]:
@@ -51,9 +62,9 @@ def word_for(candidate: Candidate) -> str:
 
 
 def describe_removals(removals: Sequence[Removal], before: float) -> str:
-    """For example ``p 0.91 -> 0.38 (blur), 0.41 (ring mean)``."""
-    after = ", ".join(f"{removal.probability:.2f} ({removal.fill})" for removal in removals)
-    return f"p {before:.2f} -> {after}"
+    """For example ``p 0.503 -> 0.495 (blur), 0.381 (ring mean)``: two decimals wouldn't show a fall across 0.5."""
+    after = ", ".join(f"{removal.probability:.3f} ({removal.fill})" for removal in removals)
+    return f"p {before:.3f} -> {after}"
 
 
 def describe_together(explanation: Explanation) -> str:

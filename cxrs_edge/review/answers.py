@@ -24,8 +24,9 @@ def answers_of(cases: Sequence[Case]) -> dict[str, Any]:
 
 
 def booklet_id(listed: Sequence[dict[str, Any]]) -> str:
-    """12 hexadecimal digits that tell this set of cases and answers from any other.
+    """``r`` and 12 hexadecimal digits that tell this set of cases and answers from any other.
 
+    The letter is there so that no spreadsheet takes digits alone, or ``12e3456``, for a number and rewrites it.
     Where the files lay, what they were called and what ran the model doesn't count. `listed` is the ``cases`` of
     `answers_of`.
     """
@@ -38,4 +39,4 @@ def booklet_id(listed: Sequence[dict[str, Any]]) -> str:
         for one in listed
     ]
     text = json.dumps(counted, sort_keys=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return f"r{hashlib.sha256(text.encode()).hexdigest()[:12]}"

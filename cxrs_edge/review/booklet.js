@@ -119,6 +119,16 @@ function goTo(number) {
   cases[number].querySelector("h2").focus({ preventScroll: true });
 }
 
+/** As large as the window lets it be, or as large as it is stored: then the arrow keys scroll it. */
+function showSize(section, size) {
+  const view = section.querySelector(".view");
+  view.classList.toggle("enlarged", size === "enlarged");
+  view.tabIndex = size === "enlarged" ? 0 : -1;
+  for (const button of section.querySelectorAll("[data-size]")) {
+    button.setAttribute("aria-pressed", String(button.dataset.size === size));
+  }
+}
+
 function say(text) {
   byId("message").textContent = text;
   byId("message").hidden = !text;
@@ -132,6 +142,9 @@ function listen(section, number) {
   section.querySelector("textarea").addEventListener("input", ({ target }) => change(section, target));
   section.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
   section.querySelector(".fix").addEventListener("click", () => fix(section));
+  for (const button of section.querySelectorAll("[data-size]")) {
+    button.addEventListener("click", () => showSize(section, button.dataset.size));
+  }
   section.querySelector(".previous").addEventListener("click", () => goTo(number - 1));
   section.querySelector(".next").addEventListener("click", () => goTo(number + 1));
 }
@@ -151,7 +164,10 @@ function change(section, target) {
 }
 
 function fix(section) {
-  reading(section).fixed = true;
+  const here = reading(section);
+  const question = "Fix that no zone has airspace opacity? This can't be changed later.";
+  if (!here.zones.length && !confirm(question)) return;
+  here.fixed = true;
   save();
   showCase(section);
   showProgress();
@@ -229,8 +245,18 @@ addEventListener("storage", (event) => {
 addEventListener("beforeunload", (event) => {
   if (unsaved && !stored) event.preventDefault();
 });
+// On paper nothing can be opened.
+const how = document.querySelector(".how");
+let wasOpen = true;
+addEventListener("beforeprint", () => {
+  wasOpen = how.open;
+  how.open = true;
+});
+addEventListener("afterprint", () => {
+  how.open = wasOpen;
+});
 document.body.classList.add("ready");
 load();
 showStored();
 show();
-document.querySelector(".how").open = !cases.some((section) => reading(section).fixed);
+how.open = !cases.some((section) => reading(section).fixed);

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 from collections.abc import Sequence
 from functools import cache
 from html import escape
 from importlib.resources import files
 from string import Template
+
+from PIL import Image
 
 from cxrs_edge.card import ZONES
 from cxrs_edge.evidence.svg import data_uri
@@ -62,6 +65,7 @@ def _case(number: int, case: Case, count: int, names: bool) -> str:
         xray=data_uri("image/jpeg", case.xray),
         width=width,
         height=height,
+        stored=Image.open(io.BytesIO(case.xray)).width,
         outlines=case.outlines,
         switch=Template(SWITCH).substitute(number=number) if case.factors else "",
         zones="\n".join(_zone(zone, place) for place, zone in _as_on_the_film()),

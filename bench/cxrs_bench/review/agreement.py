@@ -20,6 +20,7 @@ from cxrs_edge.review.booklet import RATINGS
 
 MISSING = NOT_RATED
 FEWEST_FOR_MEAN = 3
+UNDEFINED = Estimate(float("nan"), float("nan"), float("nan"), 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +49,9 @@ class Agreement:
     ----------
     count : units that all of them answered.
     alike : share of those that all answered alike.
-    kappa : Cohen's of two raters; of more, the mean of all pairs (Light, Psychological Bulletin 1971).
+    kappa : Cohen's of two raters; of more, the mean of all pairs (Light, Psychological Bulletin 1971). Not
+        defined where one of them answers everything alike: what is expected by chance is then what is observed, kappa
+        would be 0 whatever the others say, and so would its interval.
     """
 
     between: tuple[str, ...]
@@ -112,8 +115,7 @@ def _agree(names: list[str], question: Question, raters: list[int], resamples: i
     answered = np.asarray((question.codes[raters] != MISSING).all(axis=0))
     codes = question.codes[raters][:, answered]
     if not answered.any():
-        undefined = Estimate(float("nan"), float("nan"), float("nan"), 1.0)
-        return Agreement(tuple(names), question.what, 0, float("nan"), undefined)
+        return Agreement(tuple(names), question.what, 0, float("nan"), UNDEFINED)
 
     def mean_kappa(units: IntArray) -> float:
         pairs = itertools.combinations(codes[:, units], 2)
@@ -126,7 +128,9 @@ def _agree(names: list[str], question: Question, raters: list[int], resamples: i
         what=question.what,
         count=int(answered.sum()),
         alike=float((codes == codes[0]).all(axis=0).mean()),
-        kappa=patient_interval(
+        kappa=UNDEFINED
+        if (codes == codes[:, :1]).all(axis=1).any()
+        else patient_interval(
             mean_kappa, _chosen(question.patients, answered), resamples=resamples, seed=seed
         ),
     )

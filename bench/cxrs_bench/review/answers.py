@@ -48,7 +48,7 @@ class Answers:
 def read_answers(path: Path) -> Answers:
     """Read what `cxrs-edge review` wrote; raises `DataError` for anything else, and for a file that was changed."""
     try:
-        found = json.loads(path.read_text("utf-8"))
+        found = json.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise DataError(f"{path}: can't be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
@@ -59,9 +59,11 @@ def read_answers(path: Path) -> Answers:
     try:
         answers = _parse(found)
         unchanged = booklet_id(found["cases"]) == answers.booklet
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        lacking = f" (no {error.args[0]!r})" if isinstance(error, KeyError) else ""
         raise DataError(
-            f"{path}: damaged ({error!r}); take the file as `cxrs-edge review` wrote it"
+            f"{path}: damaged: not all of a booklet's answers is in it{lacking}; take the file as "
+            "`cxrs-edge review` wrote it"
         ) from error
     if not unchanged or not answers.cases:
         raise DataError(

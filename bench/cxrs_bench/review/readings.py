@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cxrs_bench.label_table import Row, filled, read_table
+from cxrs_bench.label_table import SEPARATORS, Row, filled, read_table
 from cxrs_bench.review.answers import NETWORK, Answers
 from cxrs_edge.card import ZONES
 from cxrs_edge.errors import DataError
@@ -88,21 +90,47 @@ def _rows(path: Path) -> list[tuple[str, Row]]:
     try:
         # Opening a FIFO would wait for its writer.
         if not path.is_file():
-            raise DataError(f"{path}: no such file; expected a CSV that the booklet exported")
+            kind = "a folder" if path.is_dir() else "no such file"
+            raise DataError(f"{path}: {kind}; expected a CSV that the booklet exported")
         size = path.stat().st_size
         if size > MOST_BYTES:
             raise DataError(f"{path}: {size} bytes; no booklet exports more than {MOST_BYTES}")
-        return list(read_table(path, COLUMNS))
+        separator = _separator(path)
+        # A spreadsheet may end its table with rows of nothing.
+        return [
+            (where, row)
+            for where, row in read_table(path, COLUMNS, separator)
+            if any(map(str.strip, row.values()))
+        ]
     except OSError as error:
         raise DataError(f"{path}: can't be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text; expected a CSV that the booklet exported") from error
+        raise DataError(
+            f"{path}: not UTF-8 text; expected a CSV that the booklet exported; a spreadsheet saves such a one as "
+            '"CSV UTF-8"'
+        ) from error
     except csv.Error as error:
         raise DataError(f"{path}: not CSV: {error}; export it again") from error
 
 
+def _separator(path: Path) -> str:
+    """The one that makes the header the booklet's, a comma if none does: spreadsheets write others."""
+    with path.open("rb") as file:
+        if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            raise DataError(f'{path}: UTF-16 text; expected UTF-8: a spreadsheet saves it as "CSV UTF-8"')
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        header = file.readline()
+    fits = (one for one in SEPARATORS if {*COLUMNS} <= {*next(csv.reader([header], delimiter=one), ())})
+    return next(fits, ",")
+
+
+def _cell(row: Row, column: str) -> str:
+    """Without what a spreadsheet adds: blanks, and to a whole number ``.0`` or ``,0``."""
+    return re.sub(r"(?<=[0-9])[.,]0+$", "", row[column].strip())
+
+
 def _number(row: Row, where: str, count: int) -> int:
-    cell = row["case"].strip()
+    cell = _cell(row, "case")
     # A number of a million digits would take Python's patience, or its error.
     if not (cell.isascii() and cell.isdigit() and len(cell) < 9 and 1 <= int(cell) <= count):
         raise DataError(f"{where}: case {cell!r}; expected 1 to {count}")
@@ -110,7 +138,7 @@ def _number(row: Row, where: str, count: int) -> int:
 
 
 def _reading(row: Row, where: str, regions: int) -> Reading:
-    cells = [row[f"zone_{zone}"].strip() for zone in ZONES]
+    cells = [_cell(row, f"zone_{zone}") for zone in ZONES]
     if any(cells) and not all(cell in ("0", "1") for cell in cells):
         raise DataError(f"{where}: zones {','.join(cells)}; expected six of 0 and 1, or six empty cells")
     zones = tuple(cell == "1" for cell in cells) if any(cells) else None

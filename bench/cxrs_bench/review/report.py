@@ -18,6 +18,10 @@ from cxrs_edge.render import printable
 from cxrs_edge.review.booklet import HEIGHTS, RATINGS, SIDES
 
 SCHEMA: Final = "cxrs-edge/agreement/1"
+FEW = 30
+"""Cases (or patients) below which a percentile interval is plainly too narrow. Of a mean of n it is about
+sqrt((n - 1) / n) * 1.96 / t as wide as Student's (Hesterberg, The American Statistician 2015): 0.94 for 30, 0.82 for
+10."""
 PLACES = dict(zip(ZONES, (f"{side} {height}" for side in SIDES for height in HEIGHTS), strict=True))
 
 
@@ -54,8 +58,7 @@ def render_report(report: Report) -> str:
     """Markdown: the readers, kappa of each pair, and what each said of the regions."""
     head = (
         f"Booklet {report.answers.booklet}: {len(report.answers.cases)} cases; {report.answers.model}. "
-        f"95 % intervals resample {report.resampled}. Kappa of level and regions has linear weights; "
-        "n/a: not defined, as where all is answered alike."
+        f"95 % intervals resample {report.resampled}. Kappa of level and regions has linear weights."
     )
     who = [[_cell(reader.name), *map(str, _done(reader))] for reader in report.readers]
     pairs = [
@@ -68,7 +71,13 @@ def render_report(report: Report) -> str:
         (("between", "on", "count", "alike", "kappa (95 %)"), pairs),
         (("reader", "the network's", *RATINGS, "share that agrees (95 %)"), said),
     ]
-    return "\n\n".join([head, *(markdown_table(titles, rows) for titles, rows in tables if rows)]) + "\n"
+    notes = [
+        "n/a: kappa is not defined where one side answers everything alike: agreement is then what chance gives, and "
+        "kappa 0, whatever the other side says.",
+        f"Intervals from few {report.resampled}, below {FEW}, are too narrow.",
+    ]
+    parts = [head, *(markdown_table(titles, rows) for titles, rows in tables if rows), *notes]
+    return "\n\n".join(parts) + "\n"
 
 
 def report_json(report: Report) -> dict[str, Any]:

@@ -62,7 +62,9 @@ def test_the_network_by_hand(compare):
     # The network said nothing of case 4's zones. Zone b: 1 1, 0 0, 0 0.
     assert found[("Anna", "network"), "zone b"].count == 3
     assert found[("Anna", "network"), "zone b"].kappa.value == 1
-    assert found[("Anna", "network"), "zone c"].kappa.value == 0  # Anna never marks it
+    # Anna never marks c: kappa would be 0 from 0 to 0, whatever the network says.
+    silent = found[("Anna", "network"), "zone c"]
+    assert (silent.count, silent.alike, str(silent.kappa)) == (3, pytest.approx(2 / 3), "n/a")
     # Levels 1, 1, 0 beside 2, 1, 0: off by 1 of 3; by chance 2/3 * (1/3 + 1/3) + 1/3 * (1/3 + 2/3) = 7/9.
     assert found[("Anna", "network"), "level"].kappa.value == pytest.approx(1 - (1 / 3) / (7 / 9))
     assert not [what for between, what in found if "region" in what]
@@ -120,6 +122,8 @@ def test_the_command_prints_tables(score):
     done = score()
     assert done.exit_code == 0, done.output
     assert "95 % intervals resample cases" in done.stdout
+    assert "\n\nn/a: kappa is not defined where one side answers everything alike: " in done.stdout
+    assert done.stdout.endswith("\n\nIntervals from few cases, below 30, are too narrow.\n")
     assert "| Anna | 4 | 3 |" in done.stdout
     assert "| Cl/eo | 2 | 0 |" in done.stdout
     assert "| Anna and network | zone b, right middle | 3 | 1.00 | 1.000 (1.00 to 1.00) |" in done.stdout

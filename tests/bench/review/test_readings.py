@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import re
 from contextlib import suppress
 
 import pytest
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 from cxrs_bench.review.answers import read_answers
 from cxrs_bench.review.readings import MOST_BYTES, NOT_RATED, read_reader, read_readers
 from cxrs_edge.errors import DataError
+from cxrs_edge.review.answers import booklet_id
 from cxrs_edge.review.booklet import COLUMNS
 
 ZONES = ["abc", "a", "", None]
@@ -99,9 +103,54 @@ def test_what_is_no_such_file(data, message, answers_file, tmp_path):
 
 
 def test_no_file_and_a_folder(answers_file, tmp_path):
-    for path in (tmp_path / "none.csv", tmp_path):
-        with pytest.raises(DataError, match="no such file; expected a CSV that the booklet exported"):
+    for path, what in ((tmp_path / "none.csv", "no such file"), (tmp_path, "a folder")):
+        with pytest.raises(DataError, match=f"{what}; expected a CSV that the booklet exported"):
             read_reader(path, read_answers(answers_file))
+
+
+def as_a_spreadsheet(path, separator, whole, encoding="utf-8-sig"):
+    """The file saved again: another separator, numbers with decimals, rows of nothing below."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        header, *lines = csv.reader(file)
+    saved = io.StringIO()
+    writer = csv.writer(saved, delimiter=separator, lineterminator="\r\n")
+    writer.writerow(header)
+    writer.writerows([[f"{cell}{whole}" if cell.isdigit() else cell for cell in line] for line in lines])
+    writer.writerows([[""] * len(header)] * 2)
+    path.write_bytes(saved.getvalue().encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize(("separator", "whole"), [(",", ""), (";", ",0"), ("\t", ".0")])
+def test_what_a_spreadsheet_saved_is_the_same(separator, whole, answers_file, anna, write_csv):
+    answers = read_answers(answers_file)
+    anna = changed(anna, 0, comment="hazy; maybe, or\tnot")
+    saved = as_a_spreadsheet(write_csv("a.csv", anna), separator, whole)
+    assert read_reader(saved, answers) == read_reader(write_csv("b.csv", anna), answers)
+
+
+def test_a_torn_row_names_the_separator(answers_file, anna, write_csv):
+    path = as_a_spreadsheet(write_csv("a.csv", anna), ";", "")
+    path.write_bytes(path.read_bytes().rstrip(b"\r\n;") + b";;;")
+    with pytest.raises(DataError, match=r"more or fewer cells .* quote cells with semicolons"):
+        read_reader(path, read_answers(answers_file))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "message"), [("utf-16", "UTF-16 text; expected UTF-8"), ("latin-1", "not UTF-8 text")]
+)
+def test_another_encoding_is_named_and_cured(encoding, message, answers_file, anna, write_csv):
+    path = as_a_spreadsheet(write_csv("a.csv", changed(anna, 0, comment="Tr\u00fcbung")), ",", "", encoding)
+    with pytest.raises(DataError, match=f'{message}.*"CSV UTF-8"'):
+        read_reader(path, read_answers(answers_file))
+
+
+def test_no_id_is_a_number(listed):
+    # The digits of a hash may be all decimal, or have but one e.
+    for number in range(500):
+        listed[0]["sha256"] = str(number)
+        with pytest.raises(ValueError, match="could not convert"):
+            float(booklet_id(listed))
 
 
 def test_a_reader_comes_once(answers_file, anna, rows, write_csv):
@@ -137,7 +186,7 @@ def test_damage_is_read_as_it_was_or_refused(data, answers_file, anna, write_csv
         ('{"schema": "cxrs-edge/review/2"}', "schema 'cxrs-edge/review/2'; expected"),
         ('{"schema": "cxrs-edge/review/1"}', "damaged"),
         ('{"schema": "cxrs-edge/review/1", "booklet": "1", "cases": [1]}', "damaged"),
-        ('{"schema": "cxrs-edge/review/1", "booklet": "4f53cda18c2b", "cases": []}', "was changed"),
+        ('{"schema": "cxrs-edge/review/1", "booklet": "r4f53cda18c2b", "cases": []}', "was changed"),
     ],
 )
 def test_answers_that_are_none(content, message, tmp_path):
@@ -145,6 +194,21 @@ def test_answers_that_are_none(content, message, tmp_path):
     path.write_text(content)
     with pytest.raises(DataError, match=message):
         read_answers(path)
+
+
+def test_answers_may_have_a_byte_order_mark(answers_file):
+    told = read_answers(answers_file)
+    answers_file.write_text(answers_file.read_text(), "utf-8-sig")
+    assert read_answers(answers_file) == told
+
+
+@pytest.mark.parametrize("cases", ["[1]", "1", '[{"answer": null}]', '[{"answer": {"level": Infinity}}]'])
+def test_damaged_answers_are_told_in_plain_words(cases, tmp_path):
+    path = tmp_path / "answers.json"
+    path.write_text(f'{{"schema": "cxrs-edge/review/1", "booklet": "1", "source": "", "cases": {cases}}}')
+    with pytest.raises(DataError, match="damaged: not all of a booklet's answers is in it") as error:
+        read_answers(path)
+    assert not re.search("Error|int|str|NoneType|object|float", str(error.value).removeprefix(str(path)))
 
 
 def test_changed_answers_are_refused_and_moved_files_are_not(answers_file):

@@ -14,15 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from linear_engine import linear_grader
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from cxrs_edge.errors import InputError
-from cxrs_edge.evidence.factors import Explanation, explain
+from cxrs_edge.evidence.factors import Explanation, Removal, explain
 from cxrs_edge.evidence.folder import ENCODERS, PICTURE_ONLY, open_folder
 from cxrs_edge.evidence.layers import RED, evidence_layer
 from cxrs_edge.evidence.page import render_page
 from cxrs_edge.evidence.picture import draw_picture
-from cxrs_edge.evidence.words import describe_lines, explanation_json
+from cxrs_edge.evidence.words import describe_lines, describe_removals, explanation_json
 from cxrs_edge.render import RESEARCH_USE, to_json
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&$name ${style}\x1b[31m\n.png"
@@ -81,14 +81,48 @@ def test_the_lines_say_what_was_verified(spot):
     before, after = spot.probability, [removal.probability for removal in spot.candidates[0].removals]
     assert describe_lines(spot) == [
         "1 critical factor: removing it changes the decision under both fills.",
-        f"  1 verified by removal: p {before:.2f} -> {after[0]:.2f} (blur), {after[1]:.2f} (ring mean)",
+        f"  1 verified by removal: p {before:.3f} -> {after[0]:.3f} (blur), {after[1]:.3f} (ring mean)",
     ]
+
+
+DOUBT = "Barely decided (p 0.550): removing nearly anything changes it."
+
+
+def written_in(explanation, monkeypatch) -> str:
+    """All text that the picture draws, its lines joined."""
+    drawn: list[str] = []
+    draw_text = ImageDraw.ImageDraw.text
+
+    def spy(self, place, text, *arguments, **options):
+        drawn.append(text)
+        return draw_text(self, place, text, *arguments, **options)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", spy)
+    draw_picture(explanation)
+    return " ".join(drawn)
+
+
+def test_a_barely_decided_level_is_told_in_every_form(spot, monkeypatch):
+    # The margin is 8 * (1 - 0.975) = 0.2, and 1 / (1 + exp(-0.2)) = 0.550.
+    barely = explain_spot(threshold=0.975)
+    assert barely.critical_factors
+    assert describe_lines(barely)[0].endswith(f"under both fills. {DOUBT}")
+    assert DOUBT in Elements(render_page(barely)).text
+    assert DOUBT in written_in(barely, monkeypatch)
+    assert "Barely" not in "".join(describe_lines(spot))
+    # 8 * (1 - 0.949) = 0.408, and 1 / (1 + exp(-0.408)) = 0.6006.
+    assert "Barely" not in "".join(describe_lines(explain_spot(threshold=0.949)))
+
+
+def test_a_fall_across_one_half_is_seen():
+    removals = (Removal("blur", 1, 0.4954, True), Removal("ring mean", 2, 0.5021, False))
+    assert describe_removals(removals, 0.5034) == "p 0.503 -> 0.495 (blur), 0.502 (ring mean)"
 
 
 def test_where_none_passes_the_lines_say_so():
     lines = describe_lines(explain_spot(threshold=0.2))
     assert lines[0].startswith("No critical factor: removing the one region doesn't change")
-    assert lines[1].startswith("  1 not critical: p 1.00 -> ")
+    assert lines[1].startswith("  1 not critical: p 0.998 -> ")
 
 
 @pytest.mark.parametrize("size", [(320, 256), (256, 512), (1600, 1280)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 import shutil
@@ -11,9 +12,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 from tiny_models import FULL
 
 from cxrs_edge.cli import main
+from cxrs_edge.review.booklet import render_booklet
+from cxrs_edge.review.case import Case, Factor
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 from playwright.sync_api import Browser, Page, expect  # noqa: E402
@@ -36,8 +40,6 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def booklet(tmp_path_factory, write_models) -> Path:
     """Of three phantoms, which the tiny model, that sees no chest, explains alike."""
-    from PIL import Image
-
     from cxrs_bench.phantom import Phantom, draw_phantom
 
     folder = tmp_path_factory.mktemp("booklet")
@@ -53,13 +55,41 @@ def booklet(tmp_path_factory, write_models) -> Path:
     return out
 
 
+FILMS = ((1040, 1280), (1280, 900), (1280, 1280))
+"""Widths and heights of the X-rays of `full_booklet`."""
+
+
+@pytest.fixture(scope="module")
+def full_booklet(tmp_path_factory) -> Path:
+    """Three regions in every case, with the longest words that one can have."""
+    level = "The network decided level 2, uncertain: opacities in 3 or more of 6 lung zones."
+    told = (
+        "3 critical factors among 3 regions: removing any one of them changes the decision under both fills. "
+        "Barely decided (p 0.550): removing nearly anything changes it."
+    )
+    removals = "Level 2 without it: p 0.550 -> 0.495 (blur), 0.381 (ring mean)"
+    factors = tuple(Factor(f"Region {n}: critical factor, verified by removal", removals) for n in (1, 2, 3))
+    cases = [full_case(size, (level, told), factors) for size in FILMS]
+    out = tmp_path_factory.mktemp("full") / "booklet.html"
+    out.write_text(render_booklet(cases, "r0123456789ab"), "utf-8")
+    return out
+
+
+def full_case(size: tuple[int, int], told: tuple[str, ...], factors: tuple[Factor, ...]) -> Case:
+    jpeg = io.BytesIO()
+    Image.linear_gradient("L").resize(size).save(jpeg, "JPEG")
+    outlines = '<path class="region critical" d="M200,200 600,200 600,700 200,700Z"/>'
+    return Case("x.png", "0", jpeg.getvalue(), size, outlines, told, factors, {"level": 2})
+
+
 @pytest.fixture
 def open_booklet(browser, booklet) -> Iterator[object]:
-    """`open_booklet(**options)`: in a profile of its own; it may ask for nothing and complain of nothing."""
+    """`open_booklet(**options)`: in a profile of its own; the page may ask for nothing and complain of nothing."""
     complaints: list[str] = []
     contexts = []
+    usual = booklet
 
-    def open_one(before: str = "", **options) -> Page:
+    def open_one(before: str = "", booklet: Path = usual, **options) -> Page:
         contexts.append(browser.new_context(**options))
         page = contexts[-1].new_page()
         page.set_default_timeout(PATIENCE)
@@ -86,6 +116,8 @@ def read(page: Page, number: int, zones: str, ratings: list[str], comment: str =
     case = page.locator(f"#case-{number}")
     for zone in zones:
         case.locator(f"[value={zone}]").check()
+    if not zones:
+        page.once("dialog", lambda dialog: dialog.accept())
     case.get_by_role("button", name="and show regions").click()
     for factor, rating in zip(case.locator(".factor").all(), ratings, strict=False):
         factor.get_by_label(rating, exact=True).check()
@@ -215,17 +247,79 @@ def test_a_browser_that_keeps_nothing_warns_before_it_closes(open_booklet):
     asked.value.accept()
 
 
+def test_no_zone_is_fixed_only_after_a_question(open_booklet):
+    page = open_booklet()
+    case, button = page.locator("#case-1"), page.get_by_role("button", name="No zone affected: fix this")
+    asked = []
+    page.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+    button.click()
+    assert asked == ["Fix that no zone has airspace opacity? This can't be changed later."]
+    assert case.locator("[name=zone]:enabled").count() == 6
+    assert not case.locator(".revealed").is_visible()
+    page.once("dialog", lambda dialog: dialog.accept())
+    button.click()
+    assert case.locator("[name=zone]:enabled").count() == 0
+
+
+def test_an_x_ray_is_enlarged_to_what_is_stored(open_booklet, full_booklet):
+    page = open_booklet(booklet=full_booklet, viewport={"width": 1400, "height": 900})
+    read(page, 1, "a", ["agree"] * 3)
+    film, view = page.locator("#case-1 svg"), page.locator("#case-1 .view")
+    small, before = film.bounding_box(), page.locator("#case-1 .region").first.bounding_box()
+    assert small["height"] <= 0.88 * 900 + 1
+    enlarge = page.locator("#case-1").get_by_role("button", name="Enlarge")
+    enlarge.focus()
+    page.keyboard.press("Enter")
+    large, after = film.bounding_box(), page.locator("#case-1 .region").first.bounding_box()
+    assert (large["width"], large["height"]) == (FILMS[0][0], FILMS[0][1])
+    # The film was as high as allowed, and is drawn in the middle of its box: heights tell the scale.
+    assert after["height"] / before["height"] == pytest.approx(large["height"] / small["height"], rel=0.05)
+    assert enlarge.get_attribute("aria-pressed") == "true"
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    view.focus()
+    page.keyboard.press("ArrowDown")
+    expect(view).to_be_focused()
+    # The page allows no script of others, so the driver can't poll.
+    view.evaluate("v => v.scrollTop > 0 || new Promise((done) => v.addEventListener('scroll', done))")
+    page.locator("#case-1").get_by_role("button", name="Fit").click()
+    assert film.bounding_box()["height"] == small["height"]
+
+
+def test_a_wide_window_gives_the_film_its_width(open_booklet, full_booklet):
+    page = open_booklet(booklet=full_booklet, viewport={"width": 2400, "height": 1400})
+    page.locator("#contents button").nth(1).click()
+    assert page.locator("#case-2 svg").bounding_box()["width"] > 1280
+
+
 def test_printed_it_is_one_case_a_page(open_booklet):
     page = open_booklet()
     read(page, 1, "abcdef", ["agree"] * 3, "a comment")
-    pages = len(re.findall(rb"/Type\s*/Page\b", page.pdf(prefer_css_page_size=True)))
-    assert pages == 1 + 3  # how to read, and the cases
+    assert count_pages(page.pdf(format="A4")) == 1 + 3  # how to read, and the cases
     # A case that leaves room gets a page of its own too.
     page.emulate_media(media="print")
     breaks = page.evaluate(
         "[...document.querySelectorAll('.case')].map((c) => getComputedStyle(c).breakAfter)"
     )
     assert breaks == ["page", "page", "auto"]
+
+
+def test_printed_full_cases_are_one_a_page_and_the_instructions_open(open_booklet, full_booklet):
+    page = open_booklet(booklet=full_booklet)
+    for number in range(1, len(FILMS) + 1):
+        read(page, number, "abcdef", ["agree"] * 3, "A long comment. " * 60)
+    page.reload()
+    assert not page.evaluate("document.querySelector('.how').open")
+    page.evaluate(
+        "addEventListener('beforeprint', () => { window.printed = document.querySelector('.how').open; })"
+    )
+    for paper in ("A4", "Letter"):
+        assert count_pages(page.pdf(format=paper)) == 1 + len(FILMS), paper
+    assert page.evaluate("window.printed")
+    assert not page.evaluate("document.querySelector('.how').open")
+
+
+def count_pages(pdf: bytes) -> int:
+    return len(re.findall(rb"/Type\s*/Page\b", pdf))
 
 
 @pytest.mark.parametrize(
