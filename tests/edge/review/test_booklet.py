@@ -10,15 +10,17 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from linear_engine import linear_grader
 from PIL import Image
 from tiny_models import FULL
 
 from cxrs_edge.card import DecisionRule
 from cxrs_edge.cli import main
 from cxrs_edge.errors import InputError
-from cxrs_edge.review.case import SIDE
+from cxrs_edge.review.case import SIDE, make_case
 from cxrs_edge.review.folder import MOST_CASES, check_count
 
 DATA_URI = re.compile(r'href="data:image/jpeg;base64,([^"]+)"')
@@ -150,6 +152,21 @@ def test_level_0_and_what_is_rejected_have_zones_and_no_regions(write_model, dra
         assert page.count('name="zone"') == 6
         assert '<fieldset class="factor"' not in page
         assert "Would you base" not in page
+
+
+def test_a_barely_decided_level_is_told_beside_its_factors(tmp_path):
+    # One cell that counts, white on black: the margin is 8 * (1 - 0.975) = 0.2, and 1 / (1 + exp(-0.2)) = 0.550.
+    gray, weights = np.zeros((8, 8), np.uint8), np.zeros((8, 8))
+    gray[3, 2], weights[3, 2] = 255, 8
+    grader, engine = linear_grader(weights)
+    scan = tmp_path / "scan.png"
+    Image.fromarray(np.kron(gray, np.ones((32, 32), np.uint8))).save(scan)
+    engine.threshold = 0.975
+    doubt = "Barely decided (p 0.550): removing nearly anything changes it."
+    assert make_case(grader, str(scan)).told[1].endswith(doubt)
+    engine.threshold = 0.75
+    assert "1 critical factor" in make_case(grader, str(scan)).told[1]
+    assert "Barely" not in make_case(grader, str(scan)).told[1]
 
 
 @pytest.mark.parametrize("there", ["booklet.html", "booklet.answers.json"])

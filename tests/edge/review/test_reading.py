@@ -331,6 +331,7 @@ def test_accessible_and_no_wider_than_the_screen(open_booklet, options):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     page = open_booklet(**options)
     read(page, 1, "a", ["agree"])
+    page.locator("#case-1").get_by_role("button", name="Enlarge").click()
     found = axe.run(page).response["violations"]
     assert [f"{item['id']}: {node['target']}" for item in found for node in item["nodes"]] == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
