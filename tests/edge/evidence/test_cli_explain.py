@@ -103,5 +103,6 @@ def test_a_rejected_image_gets_no_file_but_the_reason(draw_xray, tmp_path):
     assert done.exit_code == 0
     found = json.loads(done.stdout)
     assert found["outcome"] == "rejected"
-    assert found["evidence"] == {"explained": False, "reason": "; ".join(["rejected", *found["notes"]])}
+    reason = "; ".join(["rejected", *found["notes"]])
+    assert found["evidence"] == {"explained": False, "reason": reason, "files": []}
     assert list((tmp_path / "out").iterdir()) == []
