@@ -148,7 +148,7 @@ LEVERS: Mapping[str, Mapping[str, Open]] = {
     "onnx": {
         SHIPPED: shipped("onnx"),
         "no spinning": onnx_configured(session__intra_op__allow_spinning="0"),
-        "spinning stops after a run": onnx_configured(session__force_spinning_stop="1"),
+        "spinning goes on after a run": onnx_configured(session__force_spinning_stop="0"),
         "threads pinned": onnx_pinned,
         "serialized optimized model": onnx_serialized,
     },

@@ -70,6 +70,8 @@ def session_options(runtime: Any, threads: int) -> Any:
     # The network is one chain of layers: there is nothing to run side by side.
     options.inter_op_num_threads = 1
     options.log_severity_level = FATAL
+    # Else its threads go on spinning after an inference, on the core that decodes the next image.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     if not has_vnni():
         # x86 kernels then add two products in 16 bits and saturate (docs/adr/0005): no wrong sums for speed.
         # With VNNI sums are exact, and this would take all convolutions through slower kernels.

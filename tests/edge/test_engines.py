@@ -64,6 +64,12 @@ def test_onnxruntime_takes_exact_kernels_only_where_the_fast_ones_saturate(monke
         assert options.get_session_config_entry("session.x64quantprecision") == "1"
 
 
+def test_onnxruntimes_threads_leave_the_cores_to_decoding_between_inferences():
+    runtime = pytest.importorskip("onnxruntime")
+    options = onnx.session_options(runtime, threads=2)
+    assert options.get_session_config_entry("session.force_spinning_stop") == "1"
+
+
 @pytest.mark.parametrize("threads", [0, -1, MAX_THREADS + 1, 1.5, True, "2"])
 def test_a_number_of_threads_that_makes_no_sense_is_refused(write_model, threads):
     with pytest.raises(EngineError, match=r"threads: got .* expected a whole number from 1 to 256"):
