@@ -94,7 +94,7 @@ runs/networks/.done: export/checkpoints/cxrs.keras | $(VENV)/.done
 	    --calibration-images 50 --verification-images 50 $(if $(wildcard $(DATA)),--calibration $(DATA))
 	touch $@
 
-# A backbone for `cxrs-edge train --init`, from the findings at PRETRAIN_DATA: under an hour on two cores, resumable.
+# A backbone for `cxrs-edge train --init`, from the findings at PRETRAIN_DATA: some 90 minutes, resumable.
 pretrain: $(VENV)/.done
 	$(VENV)/bin/cxrs-edge pretrain $(PRETRAIN_DATA) -o runs/pretrain-128 --without $(DATA) \
 	    --config export/recipes/pretrain-128.toml

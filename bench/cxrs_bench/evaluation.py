@@ -203,7 +203,7 @@ def render_flips(flips: FlipReport, title: str) -> str:
     lines = [
         title,
         f"Level flips: {len(changed)} of {flips.images} "
-        f"({len(flips.to_level1)} to level 1, {len(flips.to_level2)} to level 2)",
+        f"({len(flips.to_level1)} are level 1 by the second, {len(flips.to_level2)} level 2)",
         f"Probability difference: largest {flips.largest_difference:.4f}, mean {flips.mean_difference:.4f}",
         *(f"  {name}" for name in changed),
     ]

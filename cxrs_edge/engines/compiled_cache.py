@@ -39,7 +39,8 @@ class CompiledCache:
         """What was kept; None if nothing was, or if it isn't to be trusted."""
         if self._path is None:
             return None
-        with suppress(OSError, MemoryError), self._path.open("rb") as file:
+        # Without waiting for the writer of what turns out to be a pipe.
+        with suppress(OSError, MemoryError), open(self._path, "rb", opener=_without_waiting) as file:
             status = os.fstat(file.fileno())
             if not _is_ours(status):
                 return None
@@ -63,6 +64,10 @@ class CompiledCache:
         digest = hashlib.sha256(self._key)
         digest.update(content)
         return digest.digest()
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _cache_home() -> Path | None:

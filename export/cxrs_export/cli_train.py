@@ -14,6 +14,7 @@ from cxrs_bench.findings import read_findings, without_patients
 from cxrs_bench.labelled import LabelledSet, in_split, read_labelled, without_no_derivatives
 from cxrs_bench.normals import normals
 from cxrs_bench.progress import progress
+from cxrs_edge.errors import DataError
 from cxrs_edge.extras import import_extra
 from cxrs_export.augment import Augmentation
 from cxrs_export.backbones import NETWORKS
@@ -173,7 +174,14 @@ def read_normals(findings: Path | None, labelled: LabelledSet) -> LabelledSet:
     """The normal films to train on beside a labelled set, none of them of its patients, whatever their split."""
     if findings is None:
         return ()
-    return normals(without_patients(read_findings(findings), labelled), "train")
+    films = read_findings(findings)
+    found = normals(without_patients(films, labelled), "train")
+    if not found:
+        raise DataError(
+            f"{findings}: of {len(films)} films, {len(normals(films, 'train'))} are normal ones of grown-ups in "
+            "split train, and none of these is of a patient who isn't in the labelled set too; expected at least one"
+        )
+    return found
 
 
 def configure(config_file: Path | None, options: dict[str, Any]) -> TrainConfig:

@@ -31,5 +31,6 @@ def plot_history(history: list[EpochResult], path: Path) -> None:
     right.set(xlabel="epoch", ylim=(0, 1.02))
     for axes in (left, right):
         axes.grid(alpha=0.3)
-        axes.legend()
+        if axes.lines:
+            axes.legend()
     figure.savefig(path, dpi=110)

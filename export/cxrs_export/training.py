@@ -177,10 +177,14 @@ def _check_rows(training: LabelledSet, held_out: LabelledSet, config: TrainConfi
 
 
 def _check_normals(normals: LabelledSet, held_out: LabelledSet, config: TrainConfig) -> None:
-    if bool(normals) != (config.tasks.normals > 0):
+    if normals and not config.tasks.normals:
         raise TrainingError(
-            f"tasks.normals: got {config.tasks.normals:g} with {len(normals)} normal images; expected a share "
-            "above 0 with a set of findings (--normals) that holds some, and 0 without"
+            f"--normals: {len(normals)} normal images, but the recipe's tasks.normals is 0: give it a share, or "
+            "leave them out"
+        )
+    if config.tasks.normals and not normals:
+        raise TrainingError(
+            f"tasks.normals: {config.tasks.normals:g} without normal images; name a set of findings with --normals"
         )
     _check_patients(normals, held_out, config)
 

@@ -80,6 +80,15 @@ def test_what_others_may_write_is_not_believed(home, mode):
     assert cache.read() is None
 
 
+def test_a_pipe_in_its_place_is_not_waited_for(home):
+    cache = CompiledCache("engine", "key")
+    cache.write(b"content")
+    (path,) = home.glob("cxrs-edge/engine/*")
+    path.unlink()
+    os.mkfifo(path)
+    assert cache.read() is None
+
+
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root gives files away")
 def test_what_is_another_users_is_not_believed(home):
     cache = CompiledCache("engine", "key")

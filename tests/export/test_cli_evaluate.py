@@ -145,7 +145,7 @@ def test_compare_names_each_flip(models: tuple[Path, Path], tiny_set: Path) -> N
     assert (
         "The quality gate would reject 3 of 3 images; every figure counts them all.\n  t09\n  t10\n" in text
     )
-    assert "Level flips: 3 of 3 (3 to level 1, 0 to level 2)" in text
+    assert "Level flips: 3 of 3 (3 are level 1 by the second, 0 level 2)" in text
 
 
 def test_model_file_and_csv_agree(models: tuple[Path, Path], tiny_set: Path, tmp_path: Path) -> None:

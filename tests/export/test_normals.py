@@ -17,7 +17,7 @@ from cxrs_bench.labelled import LabelledImage, LabelledSet, in_split, read_label
 from cxrs_bench.normals import normals
 from cxrs_bench.phantom import Phantom, draw_phantom
 from cxrs_bench.readings import Readings
-from cxrs_edge.errors import TrainingError
+from cxrs_edge.errors import DataError, TrainingError
 from cxrs_export.cli_train import read_normals
 from cxrs_export.cli_train import train as command
 from cxrs_export.keras_file import load_model
@@ -64,6 +64,15 @@ def test_patients_of_the_labelled_set_are_left_out(finding_set: Path, tiny_set: 
     assert read_normals(None, read_labelled(tiny_set)) == ()
 
 
+def test_a_set_of_which_none_remains_is_refused_with_the_counts(tiny_set: Path, tmp_path: Path) -> None:
+    rows = ROWS.splitlines()
+    (tmp_path / "labels.csv").write_text(HEADER + "\n".join(rows[2:]) + "\n")
+    with pytest.raises(
+        DataError, match="of 4 films, 1 are normal ones of grown-ups in split train, and none"
+    ):
+        read_normals(tmp_path, read_labelled(tiny_set))
+
+
 def test_the_level_is_not_learned_from_them(finding_set: Path) -> None:
     normal = normals(read_findings(finding_set), "train")[0]
     graded = LabelledImage("g", Path("g"), "p", 1, "train", readings=Readings(senior=(0, 0, 1, 0, 0, 0)))
@@ -105,10 +114,12 @@ def test_a_share_without_films_and_films_without_a_share_are_refused(
     labelled: LabelledSet, finding_set: Path, tmp_path: Path
 ) -> None:
     found = normals(read_findings(finding_set), "train")
-    with pytest.raises(TrainingError, match=r"got 0\.5 with 0 normal images; .*--normals"):
+    with pytest.raises(TrainingError, match=r"tasks\.normals: 0\.5 without normal images; .*--normals"):
         train(labelled, SEVERAL, tmp_path)
     without = replace(SEVERAL, tasks=Tasks(zones=1, extents=1))
-    with pytest.raises(TrainingError, match="got 0 with 3 normal images"):
+    with pytest.raises(
+        TrainingError, match=r"--normals: 3 normal images, but the recipe's tasks\.normals is 0"
+    ):
         train(labelled, without, tmp_path, normals=found)
     shared = (replace(found[0], patient="p0"),)
     with pytest.raises(TrainingError, match="fold 0 shares patients with the rest: p0"):
